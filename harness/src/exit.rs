@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The exit codes that scripts and `git bisect run` rely on.
+
+use std::process::ExitCode;
+
+/// How a run of `relocheck` ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Everything judged conforms.
+    Conforms = 0,
+    /// At least one image diverges from the reference.
+    Diverges = 1,
+    /// The command line or an input file cannot be used.
+    Usage = 2,
+    /// relocheck itself failed.
+    Internal = 70,
+    /// Nothing can be said about the image; `git bisect run` skips it.
+    CannotJudge = 125,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
