@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line: one file per subcommand, nothing but argument handling and printing.
 
+mod inspect;
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
@@ -14,7 +19,9 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Inspect(inspect::Args),
+}
 
 /// Why a command did not do its job: one line for the user, and the exit code that goes with it.
 #[derive(Debug)]
@@ -46,10 +53,27 @@ impl From<anyhow::Error> for Failure {
 
 /// Parses the command line, runs the command, prints its failure.
 pub fn main() -> Exit {
-    let result: Result<Exit, Failure> = match Cli::parse().command {};
-    #[allow(unreachable_code)]
+    let result = match Cli::parse().command {
+        Command::Inspect(args) => inspect::run(args),
+    };
     result.unwrap_or_else(|failure| {
-        eprintln!("relocheck: {:#}", failure.error);
+        complain(format_args!("{:#}", failure.error));
         failure.exit
     })
+}
+
+/// Writes a result to standard output, in colour only if that is a terminal and `NO_COLOR` is unset.
+///
+/// A reader that has seen enough and closed the pipe is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result.context("standard output")?),
+    }
+}
+
+/// Writes one line to standard error; a closed standard error is nobody's loss.
+fn complain(message: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "relocheck: {message}");
 }

@@ -94,7 +94,8 @@ impl Image {
                 needed: setup,
             });
         }
-        let relocatable = relocatable(&header);
+        let kernel_version = release::version_string(&header, &file);
+        let relocatable = relocatable(&header, kernel_version.as_deref());
         let protected_mode = protected_mode(&header, &file);
         let promised = promised(&header);
         // syssize is rounded up to paragraphs, the file need not be.
@@ -107,7 +108,6 @@ impl Image {
         // That it is no kernel which moves explains a missing payload better than the payload's absence.
         let payload = payload::locate(&header, protected_mode)
             .map_err(|error| relocatable.err().unwrap_or(error))?;
-        let kernel_version = release::version_string(&header, &file);
         let release = kernel_version.as_deref().and_then(Release::from_version);
         let parts = [
             protected_mode.get(..payload.range.start).unwrap_or_default(),
@@ -170,7 +170,7 @@ impl Image {
     ///
     /// [`ImageError::NotRelocatable`] names the field that says no.
     pub fn require_relocatable(&self) -> Result<(), ImageError> {
-        relocatable(&self.header)
+        relocatable(&self.header, self.kernel_version())
     }
 
     /// Decompresses the payload and takes it apart.
@@ -190,7 +190,7 @@ impl Image {
     }
 }
 
-fn relocatable(header: &SetupHeader) -> Result<(), ImageError> {
+fn relocatable(header: &SetupHeader, kernel_version: Option<&str>) -> Result<(), ImageError> {
     let reason = match header.relocatable_kernel {
         None => format!(
             "boot protocol {} has no relocatable_kernel, which came with 2.05",
@@ -202,7 +202,10 @@ fn relocatable(header: &SetupHeader) -> Result<(), ImageError> {
         }
         Some(_) => return Ok(()),
     };
-    Err(ImageError::NotRelocatable { reason })
+    // A name tells users of memtest86+, iPXE and the like what they picked.
+    let named =
+        kernel_version.map_or(String::new(), |name| format!("; the image calls itself \"{name}\""));
+    Err(ImageError::NotRelocatable { reason: reason + &named })
 }
 
 /// Bytes of protected-mode code according to syssize.

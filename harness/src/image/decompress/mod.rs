@@ -16,8 +16,9 @@ use super::payload::{Compression, LENGTH_BYTES};
 
 /// No x86 kernel can be longer: its virtual window is 1 GiB (KERNEL_IMAGE_SIZE).
 const MAX_OUTPUT: u64 = 1 << 30;
-/// Claims above this are counted before they are stored.
-const COUNT_FIRST: u64 = 128 << 20;
+/// Claims above this are counted before they are stored. Stored output and a decoder's window of the same size
+/// have to fit into 200 MiB together.
+const COUNT_FIRST: u64 = 64 << 20;
 
 /// Decompresses a payload of which `data` is everything, the appended length included, to exactly `claim` bytes.
 ///

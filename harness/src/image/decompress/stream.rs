@@ -16,8 +16,9 @@ use crate::image::payload::Compression;
 
 /// Bytes decoded at a time.
 const CHUNK: usize = 64 << 10;
-/// What liblzma may allocate for its dictionary. Only what is decoded is ever touched of it.
-const LZMA_MEMORY: u64 = 1 << 30;
+/// What liblzma may allocate: a dictionary of 128 MiB, the largest that kernel builds use (scripts/xz_wrap.sh), and
+/// its own state.
+const LZMA_MEMORY: u64 = (128 << 20) + (16 << 20);
 /// The largest zstd window: 128 MiB, as in lib/decompress_unzstd.c.
 const ZSTD_WINDOW_LOG: u32 = 27;
 /// The field "uncompressed size" of an lzma header when it is not known.
