@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line: one file per subcommand, nothing but argument handling and printing.
 
+mod corpus;
+
 use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
@@ -14,7 +16,9 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Corpus(corpus::Args),
+}
 
 /// Why a command did not do its job: one line for the user, and the exit code that goes with it.
 #[derive(Debug)]
@@ -46,8 +50,9 @@ impl From<anyhow::Error> for Failure {
 
 /// Parses the command line, runs the command, prints its failure.
 pub fn main() -> Exit {
-    let result: Result<Exit, Failure> = match Cli::parse().command {};
-    #[allow(unreachable_code)]
+    let result: Result<Exit, Failure> = match Cli::parse().command {
+        Command::Corpus(args) => corpus::run(args),
+    };
     result.unwrap_or_else(|failure| {
         eprintln!("relocheck: {:#}", failure.error);
         failure.exit
