@@ -2,5 +2,6 @@
 //! Proves that a Linux x86 bzImage relocates itself correctly.
 
 pub mod cli;
+pub mod corpus;
 pub mod exit;
 pub mod image;

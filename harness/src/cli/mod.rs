@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line: one file per subcommand, nothing but argument handling and printing.
 
+mod corpus;
 mod inspect;
 
 use std::io::{ErrorKind, Write};
@@ -21,6 +22,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Inspect(inspect::Args),
+    Corpus(corpus::Args),
 }
 
 /// Why a command did not do its job: one line for the user, and the exit code that goes with it.
@@ -55,6 +57,7 @@ impl From<anyhow::Error> for Failure {
 pub fn main() -> Exit {
     let result = match Cli::parse().command {
         Command::Inspect(args) => inspect::run(args),
+        Command::Corpus(args) => corpus::run(args),
     };
     result.unwrap_or_else(|failure| {
         complain(format_args!("{:#}", failure.error));
