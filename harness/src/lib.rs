@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Proves that a Linux x86 bzImage relocates itself correctly.
 
+pub mod campaign;
+pub mod case;
 pub mod cli;
 pub mod corpus;
 pub mod exit;
 pub mod image;
+pub mod machine;
+pub mod oracle;
+pub mod range;
+pub mod reference;
+pub mod report;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line: one file per subcommand, nothing but argument handling and printing.
 
+mod check;
 mod corpus;
+mod images;
 mod inspect;
+mod relocate;
+mod replay;
 
 use std::io::{ErrorKind, Write};
 
@@ -21,7 +25,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Check(check::Args),
     Inspect(inspect::Args),
+    Relocate(relocate::Args),
+    Replay(replay::Args),
     Corpus(corpus::Args),
 }
 
@@ -56,7 +63,10 @@ impl From<anyhow::Error> for Failure {
 /// Parses the command line, runs the command, prints its failure.
 pub fn main() -> Exit {
     let result = match Cli::parse().command {
+        Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Relocate(args) => relocate::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Corpus(args) => corpus::run(args),
     };
     result.unwrap_or_else(|failure| {

@@ -16,6 +16,7 @@ mod header;
 mod kernel;
 mod payload;
 mod release;
+mod startup;
 mod stub;
 mod table;
 
@@ -31,6 +32,7 @@ pub use header::{HEADER_START, ProtocolVersion, SetupHeader};
 pub use kernel::{Kernel, Segment, WordSize};
 pub use payload::{Compression, Payload};
 pub use release::Release;
+pub use startup::Startup;
 pub use stub::Stub;
 pub use table::{Group, RelocKind, RelocTable};
 
@@ -162,6 +164,11 @@ impl Image {
     /// What the stub tells about itself.
     pub fn stub(&self) -> &Stub {
         &self.stub
+    }
+
+    /// What the stub's start-up code tells.
+    pub fn startup(&self) -> Startup {
+        Startup::read(self.protected_mode())
     }
 
     /// Whether the image is one that may be loaded at an address of the loader's choosing.

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Many cases of many images: drawn, run in parallel, judged, shrunk.
+
+mod check;
+mod draw;
+mod run;
+mod shrink;
+
+pub use check::{CaseResult, ImageResult, Plan, Progress, check};
+pub use draw::{CaseTree, draw};
+pub use run::{Run, run};
+pub use shrink::{Shrunk, shrink};

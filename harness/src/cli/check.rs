@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `relocheck check`: explore images.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Failure, complain, images, print};
+use crate::campaign::{self, ImageResult, Plan, Progress};
+use crate::case::{CaseFile, ImageRef, Protocol, Protocols};
+use crate::exit::Exit;
+use crate::machine::UnicornEngine;
+use crate::oracle::Verdict;
+use crate::report::{self, Report};
+
+/// Check that images relocate themselves correctly, from many load addresses.
+///
+/// Each case loads the image at an address, enters it as a boot loader would, runs its own stub to the jump into the
+/// kernel, and compares memory, registers and side effects with a reference computed from the image alone. The first
+/// failing case of an image is made as simple as possible and written to a file that `relocheck replay` runs again.
+///
+/// Exit codes: 0 all conform, 1 an image diverges, 2 a file cannot be used, 125 something could not be judged.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  relocheck check /boot/vmlinuz-*
+  relocheck check --bases 64 --seed 1 arch/x86/boot/bzImage
+  relocheck check ~/linux                      a kernel build directory
+  relocheck check --corpus default             the kernels that `relocheck corpus fetch` got
+  relocheck check --format json -o report.json /boot/vmlinuz-6.1.0-*
+  git bisect run relocheck check .             after `make`, in a kernel tree")]
+pub struct Args {
+    /// bzImage files, or directories in which a kernel was built.
+    #[arg(value_name = "IMAGE", required_unless_present = "corpus")]
+    images: Vec<PathBuf>,
+
+    /// Check the fetched images of this corpus set, too.
+    #[arg(long, value_name = "SET")]
+    corpus: Option<String>,
+
+    /// Cases per image.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    bases: u32,
+
+    /// Seed of everything that is drawn: the same seed gives the same cases.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Entry protocol.
+    #[arg(long, value_enum, default_value_t = ProtocolChoice::All)]
+    protocol: ProtocolChoice,
+
+    /// Cases that run at the same time. [default: one per core]
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+
+    /// How to print: a table for people, JSON for programs.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    /// Write the report to this file instead of standard output.
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+
+    /// Where failing cases are written.
+    #[arg(long, value_name = "DIR", default_value = "reports/cases")]
+    case_dir: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ProtocolChoice {
+    #[value(name = "32")]
+    Bits32,
+    #[value(name = "64")]
+    Bits64,
+    All,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// How long a run may take before it is repeated with its blocks counted: several times what the slowest
+/// distribution kernel needs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
+/// Runs for shrinking one failing case.
+const SHRINK_RUNS: usize = 32;
+
+/// Checks the images; the exit code is that of the worst one.
+pub fn run(args: Args) -> Result<Exit, Failure> {
+    let mut paths = images::resolve(&args.images)?;
+    if let Some(set) = &args.corpus {
+        paths.extend(images::of_set(set)?);
+    }
+    let plan = Plan {
+        bases: args.bases as usize,
+        seed: args.seed,
+        protocols: match args.protocol {
+            ProtocolChoice::Bits32 => Protocols::Only(Protocol::Bits32),
+            ProtocolChoice::Bits64 => Protocols::Only(Protocol::Bits64),
+            ProtocolChoice::All => Protocols::All,
+        },
+        shrink_runs: SHRINK_RUNS,
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.jobs.unwrap_or(0).into())
+        .build()
+        .context("threads")?;
+    let engine = UnicornEngine::new(PATIENCE);
+    let bar = Bar::new(paths.len() * plan.bases);
+    let results = pool.install(|| campaign::check(&engine, &paths, &plan, &bar));
+    bar.0.finish_and_clear();
+
+    let saved = results
+        .iter()
+        .filter_map(|result| save(&args.case_dir, result).transpose())
+        .collect::<anyhow::Result<Vec<PathBuf>>>()?;
+    let mut text = match args.format {
+        Format::Json => Report::new(&plan, &results).to_json().context("JSON")?,
+        Format::Text => report::table(&results),
+    };
+    if let Format::Text = args.format {
+        for path in &saved {
+            text += &format!("\nto see it again: relocheck replay {}\n", path.display());
+        }
+    }
+    match &args.output {
+        None => print(&text)?,
+        Some(path) => {
+            let plain = anstream::adapter::strip_str(&text).to_string();
+            std::fs::write(path, plain).with_context(|| path.display().to_string())?;
+        }
+    }
+    for result in &results {
+        if let Err(failure) = &result.image {
+            complain(format_args!("{}: {}", result.path.display(), failure.message));
+        }
+    }
+    Ok(results
+        .iter()
+        .map(ImageResult::exit)
+        .max_by_key(|exit| severity(*exit))
+        .unwrap_or(Exit::Conforms))
+}
+
+/// A divergence is the news; an unusable file comes before a doubt.
+fn severity(exit: Exit) -> u8 {
+    match exit {
+        Exit::Conforms => 0,
+        Exit::CannotJudge => 1,
+        Exit::Usage => 2,
+        Exit::Diverges => 3,
+        Exit::Internal => 4,
+    }
+}
+
+/// Writes the simplest failing case of an image, named for the image and the rule.
+fn save(dir: &Path, result: &ImageResult) -> anyhow::Result<Option<PathBuf>> {
+    let (Some((case, judgement)), Ok(facts)) = (&result.shrunk, &result.image) else {
+        return Ok(None);
+    };
+    let rule = judgement.findings.last().map(|finding| finding.rule.to_string());
+    let name = format!("{}-{}.toml", &facts.sha256[..12], rule.unwrap_or_default());
+    let path = dir.join(name);
+    let image_path = std::path::absolute(&result.path)?;
+    let image = ImageRef { path: image_path, sha256: facts.sha256.clone() };
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    std::fs::write(&path, CaseFile::new(image, case.clone()).to_toml())
+        .with_context(|| path.display().to_string())
+        .map_err(|error| anyhow!(error))?;
+    Ok(Some(path))
+}
+
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(cases: usize) -> Bar {
+        let style = "{bar:40.cyan/blue} {pos}/{len} cases {elapsed} {wide_msg}";
+        let bar = ProgressBar::new(cases as u64);
+        // Unknown to the library only if the constant above is wrong: then the default style serves.
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Bar(bar)
+    }
+}
+
+impl Progress for Bar {
+    fn case_done(&self, path: &Path, verdict: Verdict) {
+        self.0.inc(1);
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        match verdict {
+            Verdict::Diverges => self.0.set_message(format!("{name} diverges")),
+            _ => self.0.set_message(name.into_owned()),
+        }
+    }
+}

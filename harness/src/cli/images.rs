@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Which files a command line means: images, kernel build directories, corpus sets.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+
+use super::Failure;
+use crate::corpus::Corpus;
+
+/// Where a kernel build leaves its image, for i386 and x86_64 alike (arch/x86/boot/Makefile).
+const BUILT: [&str; 2] = ["arch/x86/boot/bzImage", "bzImage"];
+
+/// Replaces each directory by the image that was built in it.
+pub fn resolve(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    paths.iter().map(|path| if path.is_dir() { built_in(path) } else { Ok(path.clone()) }).collect()
+}
+
+fn built_in(directory: &Path) -> Result<PathBuf, Failure> {
+    BUILT.iter().map(|image| directory.join(image)).find(|path| path.is_file()).ok_or_else(|| {
+        Failure::usage(anyhow!(
+            "{}: a directory without arch/x86/boot/bzImage: build the kernel there, or name a bzImage",
+            directory.display()
+        ))
+    })
+}
+
+/// The fetched images of a corpus set.
+pub fn of_set(set: &str) -> Result<Vec<PathBuf>, Failure> {
+    let corpus = Corpus::open(None).map_err(Failure::usage)?;
+    let entries = corpus.set(set).map_err(Failure::usage)?;
+    entries
+        .into_iter()
+        .map(|entry| {
+            let cached = corpus.cached(entry).map_err(Failure::usage)?.ok_or_else(|| {
+                Failure::cannot_judge(anyhow!(
+                    "{}: not fetched yet: run `relocheck corpus fetch {set}`",
+                    entry.name
+                ))
+            })?;
+            Ok(cached.path)
+        })
+        .collect()
+}

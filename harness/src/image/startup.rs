@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Constants that stand in the stub's first instructions (arch/x86/boot/compressed/head_32.S, head_64.S).
+
+use memchr::memmem;
+
+/// `startup_32` and `startup_64` lie in the first page of the stub.
+const HEAD: usize = 4096;
+
+/// What the start-up code tells. A field is `None` where the code does not look as expected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Startup {
+    /// Size of the stub in memory, bss included, in bytes (`_end` of the stub): the stub copies itself so
+    /// that it ends where the kernel's `init_size` ends. 4.7 and later.
+    pub end: Option<u64>,
+    /// Offset from the stub's first byte of what `startup_32` leaves in `boot_params.scratch`: the return
+    /// address of the call by which it finds out where it runs.
+    pub scratch: Option<u64>,
+}
+
+impl Startup {
+    /// Reads the start of the protected-mode code.
+    pub(super) fn read(protected_mode: &[u8]) -> Startup {
+        let head = &protected_mode[..protected_mode.len().min(HEAD)];
+        Startup { end: end(head), scratch: scratch(head) }
+    }
+}
+
+/// `add/mov BP_init_size(%esi), %ebx; sub $_end, %ebx`. On i386 the constant counts from the GOT, whose
+/// place `lea startup_32@GOTOFF(%edx), %ebp` gives.
+fn end(head: &[u8]) -> Option<u64> {
+    const INIT_SIZE_TO_EBX: &[u8] = b"\x9e\x60\x02\x00\x00\x81\xeb";
+    const GOT_TO_EDX: &[u8] = b"\x5a\x81\xc2";
+    const STARTUP_TO_EBP: &[u8] = b"\x8d\xaa";
+    let immediate = le32(head, memmem::find(head, INIT_SIZE_TO_EBX)? + INIT_SIZE_TO_EBX.len())?;
+    let from = match memmem::find(head, GOT_TO_EDX) {
+        Some(at) => {
+            let lea = at + memmem::find(&head[at..], STARTUP_TO_EBP)?;
+            le32(head, lea + STARTUP_TO_EBP.len())?.wrapping_neg()
+        }
+        None => 0,
+    };
+    Some(u64::from(from.wrapping_add(immediate))).filter(|end| *end != 0)
+}
+
+/// `lea BP_scratch+4(%esi), %esp; call 1f; 1:`.
+fn scratch(head: &[u8]) -> Option<u64> {
+    const SCRATCH_TO_ESP_AND_CALL: &[u8] = b"\x8d\xa6\xe8\x01\x00\x00\xe8\x00\x00\x00\x00";
+    let at = memmem::find(head, SCRATCH_TO_ESP_AND_CALL)?;
+    Some((at + SCRATCH_TO_ESP_AND_CALL.len()) as u64)
+}
+
+fn le32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_64_bit_stub_is_an_immediate() {
+        let code = b"\x90\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x70\xdc\x00\x0f";
+        assert_eq!(Startup::read(code).end, Some(0xdc_7000));
+    }
+
+    #[test]
+    fn the_end_of_an_i386_stub_counts_from_its_got() {
+        let code = b"\x5a\x81\xc2\x11\x22\x33\x00\x8d\xaa\x00\x00\xf0\xff\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x10\x00\x00";
+        assert_eq!(Startup::read(code).end, Some(0x10_1000));
+    }
+
+    #[test]
+    fn the_return_address_lies_behind_the_call() {
+        let code = b"\xfc\xfa\x8d\xa6\xe8\x01\x00\x00\xe8\x00\x00\x00\x00\x5d";
+        assert_eq!(Startup::read(code).scratch, Some(13));
+    }
+
+    #[test]
+    fn other_code_tells_nothing() {
+        for code in [&b""[..], b"\x9e\x60\x02\x00\x00\x81\xeb", &[0x90; 9000]] {
+            assert_eq!(Startup::read(code), Startup::default());
+        }
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The PC's devices as far as a stub uses them: timer, serial ports, the text screen's cursor.
+//!
+//! The timer answers from the case's script, so that KASLR draws the same entropy every time.
+
+use std::collections::BTreeMap;
+
+use super::outcome::PortUse;
+
+const TIMER_COUNTER: u16 = 0x40;
+const TIMER_CONTROL: u16 = 0x43;
+/// Read-back command that latches status and count of counter 0 (`I8254_CMD_READBACK |
+/// I8254_SELECT_COUNTER0`, arch/x86/lib/kaslr.c).
+const TIMER_READ_BACK: u8 = 0xc2;
+/// The bases of the serial ports that `earlyprintk` knows (arch/x86/boot/early_serial_console.c).
+const SERIAL: [u16; 2] = [0x3f8, 0x2f8];
+/// Line status: transmitter and holding register empty.
+const SERIAL_READY: u8 = 0x60;
+/// Line control: the first two registers are the divisor.
+const SERIAL_DIVISOR: u8 = 0x80;
+/// More than any stub prints; a guest that prints for ever must not eat the host's memory.
+const SERIAL_CAP: usize = 64 << 10;
+
+/// The devices and what the guest did with them.
+pub struct Devices {
+    timer: Vec<u16>,
+    timer_reads: u64,
+    timer_latch: Vec<u8>,
+    line_control: [u8; 2],
+    serial: Vec<u8>,
+    ports: BTreeMap<u16, PortUse>,
+}
+
+impl Devices {
+    /// Devices whose timer answers with `timer`, over and over.
+    pub fn new(timer: Vec<u16>) -> Devices {
+        Devices {
+            timer,
+            timer_reads: 0,
+            timer_latch: Vec::new(),
+            line_control: [0; 2],
+            serial: Vec::new(),
+            ports: BTreeMap::new(),
+        }
+    }
+
+    /// Answers an `in` of `size` bytes.
+    pub fn read(&mut self, port: u16, size: usize) -> u32 {
+        self.ports.entry(port).or_default().reads += 1;
+        match port {
+            TIMER_COUNTER if size == 1 => self.timer_latch.pop().unwrap_or(0).into(),
+            _ => match serial_register(port) {
+                Some((_, 5)) => SERIAL_READY.into(),
+                Some((unit, 3)) => self.line_control[unit].into(),
+                Some(_) => 0,
+                None => u32::MAX >> (32 - 8 * size.clamp(1, 4)),
+            },
+        }
+    }
+
+    /// Takes an `out`.
+    pub fn write(&mut self, port: u16, value: u32) {
+        self.ports.entry(port).or_default().writes += 1;
+        let value = value as u8;
+        match (port, serial_register(port)) {
+            (TIMER_CONTROL, _) if value == TIMER_READ_BACK => self.latch_timer(),
+            (_, Some((unit, 3))) => self.line_control[unit] = value,
+            (_, Some((unit, 0))) if self.line_control[unit] & SERIAL_DIVISOR == 0 => {
+                if self.serial.len() < SERIAL_CAP {
+                    self.serial.push(value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What was sent to the serial ports, which ports were used, and how often the timer was asked.
+    pub fn into_record(self) -> (Vec<u8>, BTreeMap<u16, PortUse>, u64) {
+        (self.serial, self.ports, self.timer_reads)
+    }
+
+    fn latch_timer(&mut self) {
+        let count = self.timer.len().max(1) as u64;
+        let value = self.timer.get((self.timer_reads % count) as usize).copied().unwrap_or(0);
+        self.timer_reads += 1;
+        let [low, high] = value.to_le_bytes();
+        let status_ready = 0;
+        self.timer_latch = vec![high, low, status_ready];
+    }
+}
+
+/// Which serial port, and which of its registers, `port` is.
+fn serial_register(port: u16) -> Option<(usize, u16)> {
+    let unit = SERIAL.iter().position(|base| (*base..*base + 8).contains(&port))?;
+    Some((unit, port - SERIAL[unit]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timer_answers_from_its_script_status_first() {
+        let mut devices = Devices::new(vec![0x1234, 0xabcd]);
+        for expected in [0x1234, 0xabcd, 0x1234] {
+            devices.write(TIMER_CONTROL, TIMER_READ_BACK.into());
+            assert_eq!(devices.read(TIMER_COUNTER, 1), 0);
+            let low = devices.read(TIMER_COUNTER, 1);
+            assert_eq!(devices.read(TIMER_COUNTER, 1) << 8 | low, expected);
+        }
+        assert_eq!(devices.into_record().2, 3);
+    }
+
+    #[test]
+    fn serial_output_is_kept_but_not_the_divisor() {
+        let mut devices = Devices::new(vec![]);
+        for (port, value) in [(0x3fb, 0x83), (0x3f8, 12), (0x3fb, 3), (0x3f8, b'x'), (0x2f8, b'y')]
+        {
+            devices.write(port, u32::from(value));
+        }
+        assert_eq!(devices.read(0x3fd, 1) & 0x20, 0x20);
+        assert_eq!(devices.into_record().0, b"xy");
+    }
+
+    #[test]
+    fn a_port_without_a_device_reads_as_ones() {
+        let mut devices = Devices::new(vec![]);
+        assert_eq!([1, 2, 4].map(|size| devices.read(0x80, size)), [0xff, 0xffff, 0xffff_ffff]);
+    }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the engine asks while the guest runs: translations, ports, exceptions.
+
+use std::sync::Arc;
+
+use unicorn_engine::{MemType, Prot, TlbEntry, Unicorn, uc_error};
+
+use super::code::{Code, Fetched};
+use super::cpu;
+use super::devices::Devices;
+use super::outcome::Access;
+use super::paging::{Miss, Paging};
+use super::ram::{PAGE, Ram};
+use super::setup::Setup;
+use crate::image::WordSize;
+
+/// Entries of the engine's own TLB when it is opened, and the size from which on growing it does not pay.
+const TLB_START: u64 = 256;
+const TLB_ENOUGH: u64 = 1 << 14;
+
+/// Why a hook stopped the engine.
+#[derive(Clone, Copy, Debug)]
+pub enum Stop {
+    /// The guest gets a page fault.
+    PageFault {
+        /// Linear address.
+        address: u64,
+        /// What the CPU pushes.
+        error_code: u64,
+        /// The state of translation at the fault.
+        paging: Paging,
+    },
+    /// The stub moved to another copy of itself: forget what was translated of the old one.
+    NewCopy,
+    /// The engine's TLB is too small for what the guest does; it grows when it is flushed.
+    GrowTlb,
+    /// Control left the stub.
+    HandOff,
+    /// An access to a physical address without RAM.
+    OutsideRam(u64, Access),
+    /// An exception other than a page fault.
+    Exception(u8),
+    /// A kind of paging that is not emulated.
+    LegacyPaging,
+    /// The budget is used up.
+    Budget,
+}
+
+/// What the hooks share with the machine.
+pub struct State {
+    /// Word size of the kernel.
+    pub word: WordSize,
+    /// The guest's RAM.
+    pub ram: Ram,
+    /// Where the stub's code may run.
+    pub code: Code,
+    /// Ports.
+    pub devices: Devices,
+    /// Set by the hook that stopped the engine.
+    pub stop: Option<Stop>,
+    /// Translated blocks that have run, in a counted run.
+    pub blocks: u64,
+    budget: u64,
+    tlb_size: u64,
+    tlb_fills: u64,
+}
+
+impl State {
+    /// The state at the entry.
+    pub fn new(setup: &Setup, ram: Ram) -> State {
+        State {
+            word: setup.word,
+            ram,
+            code: Code::new(setup.stub.bytes.clone(), setup.stub.address, setup.payload.clone()),
+            devices: Devices::new(setup.timer.clone()),
+            stop: None,
+            blocks: 0,
+            budget: setup.budget,
+            tlb_size: TLB_START,
+            tlb_fills: 0,
+        }
+    }
+
+    /// What outlives the engine: RAM, the places that code ran from, the devices.
+    pub fn take(&mut self) -> (Ram, Code, Devices) {
+        let nothing = Code::new(Arc::from([]), 0, 0..0);
+        (
+            std::mem::take(&mut self.ram),
+            std::mem::replace(&mut self.code, nothing),
+            std::mem::replace(&mut self.devices, Devices::new(Vec::new())),
+        )
+    }
+
+    /// The permission for one page, or why the engine has to stop.
+    fn fill_tlb(
+        &mut self,
+        paging: &Paging,
+        rip: u64,
+        page: u64,
+        access: Access,
+    ) -> Result<TlbEntry, Stop> {
+        self.tlb_fills += 1;
+        if self.tlb_fills > 4 * self.tlb_size && self.tlb_size < TLB_ENOUGH {
+            self.tlb_fills = 0;
+            self.tlb_size *= 2;
+            return Err(Stop::GrowTlb);
+        }
+        let physical = paging.translate(&self.ram, page, access).map_err(|miss| match miss {
+            Miss::PageFault(error_code) => {
+                Stop::PageFault { address: page, error_code, paging: *paging }
+            }
+            Miss::TableOutsideRam(address) => Stop::OutsideRam(address, Access::Read),
+            Miss::Unsupported => Stop::LegacyPaging,
+        })?;
+        if !self.ram.contains(physical) {
+            return Err(Stop::OutsideRam(physical, access));
+        }
+        let perms = match access {
+            Access::Read => Prot::READ,
+            // Only a page from which code runs right now needs the slow path that notices changed code.
+            Access::Write if self.code.has_run_from(physical) => Prot::ALL,
+            Access::Write => Prot::READ | Prot::WRITE,
+            Access::Fetch => {
+                let offset = if rip & !(PAGE - 1) == page { rip & (PAGE - 1) } else { 0 };
+                match self.code.fetch(&self.ram, physical | offset) {
+                    Fetched::Stub => Prot::READ | Prot::EXEC,
+                    Fetched::NewCopy => return Err(Stop::NewCopy),
+                    Fetched::Foreign => return Err(Stop::HandOff),
+                }
+            }
+        };
+        Ok(TlbEntry { paddr: physical, perms })
+    }
+}
+
+/// Installs the hooks of every run.
+pub fn install(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
+    // The range 1..0 means everywhere.
+    uc.add_tlb_hook(1, 0, |uc, page, kind| {
+        let access = match kind {
+            MemType::FETCH => Access::Fetch,
+            MemType::WRITE => Access::Write,
+            _ => Access::Read,
+        };
+        let word = uc.get_data().word;
+        let paging = cpu::paging(uc, word).ok()?;
+        let rip = uc.reg_read(cpu::instruction_pointer(word)).ok()?;
+        let state = uc.get_data_mut();
+        state.fill_tlb(&paging, rip, page, access).map_err(|stop| state.stop = Some(stop)).ok()
+    })?;
+    uc.add_insn_in_hook(|uc, port, size| uc.get_data_mut().devices.read(port as u16, size))?;
+    uc.add_insn_out_hook(|uc, port, _, value| {
+        uc.get_data_mut().devices.write(port as u16, value);
+    })?;
+    uc.add_intr_hook(|uc, vector| stop(uc, Stop::Exception(vector as u8)))?;
+    Ok(())
+}
+
+/// Makes the engine count translated blocks, and stop when the budget is used up.
+pub fn count_blocks(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
+    uc.add_block_hook(1, 0, |uc, _, _| {
+        let state = uc.get_data_mut();
+        state.blocks += 1;
+        if state.blocks >= state.budget {
+            stop(uc, Stop::Budget);
+        }
+    })?;
+    Ok(())
+}
+
+fn stop(uc: &mut Unicorn<State>, why: Stop) {
+    uc.get_data_mut().stop = Some(why);
+    // An engine that is running can always be stopped.
+    let _ = uc.emu_stop();
+}

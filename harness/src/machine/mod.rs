@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Runs a stub in an emulated PC, from the loader's hand-over to the stub's hand-off.
+//!
+//! A machine is told where the bytes lie and how to enter; it does not know what should come out.
+
+mod code;
+mod cpu;
+mod devices;
+mod entry;
+mod faults;
+mod hooks;
+mod outcome;
+mod paging;
+mod ram;
+mod setup;
+mod unicorn;
+mod watchdog;
+
+pub use entry::{BOOT_CS, BOOT_DS};
+pub use outcome::{Access, End, Outcome, PortUse, Registers, Table};
+pub use paging::{CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, EFER_LMA, Miss, Paging};
+pub use ram::{Fill, OutsideRam, PAGE, Ram, Tile};
+pub use setup::{EntryMode, Placed, Setup};
+pub use unicorn::UnicornEngine;
+
+/// Something that runs machines.
+pub trait Engine: Sync {
+    /// Runs one machine until control leaves the stub, or something else ends it.
+    fn run(&self, setup: &Setup) -> Result<Outcome, MachineError>;
+}
+
+/// The machine could not be built or driven: nothing is known about the stub.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The host refused memory.
+    #[error("guest RAM: {0}")]
+    Ram(#[from] std::io::Error),
+    /// The loader put something where there is no RAM.
+    #[error("the {what} does not fit into RAM: {outside}")]
+    Placement {
+        /// What it was.
+        what: &'static str,
+        /// Where RAM is missing.
+        outside: OutsideRam,
+    },
+    /// The engine refused an operation.
+    #[error("engine: {0}")]
+    Engine(String),
+}
+
+impl From<unicorn_engine::uc_error> for MachineError {
+    fn from(error: unicorn_engine::uc_error) -> MachineError {
+        MachineError::Engine(format!("{error:?}"))
+    }
+}

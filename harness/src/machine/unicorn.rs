@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The engine that runs a machine in Unicorn.
+//!
+//! Address translation is ours (Unicorn's "virtual TLB"), because it lets each access be granted just the
+//! permission it needs: an entry both writable and executable sends every store through a slow path, and
+//! a fetch that is refused is a free hand-off detector.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use unicorn_engine::{Arch, Mode, Prot, TlbType, Unicorn, X86CpuModel, uc_error};
+
+use super::faults::{self, Delivery, PAGE_FAULT};
+use super::hooks::{self, State, Stop};
+use super::outcome::{End, Outcome};
+use super::paging::Paging;
+use super::ram::{Fill, Ram, Tile};
+use super::setup::Setup;
+use super::watchdog::Guard;
+use super::{Engine, MachineError, cpu, entry};
+use crate::image::WordSize;
+
+/// The largest number of page faults that a run may take; a stub takes one per 2 MiB that it maps.
+const MAX_PAGE_FAULTS: u64 = 100_000;
+/// Code buffer of one engine in bytes; the engine's default reserves a gibibyte.
+const TRANSLATION_BUFFER: u32 = 32 << 20;
+/// Vector of an invalid instruction.
+const INVALID_OPCODE: u8 = 6;
+
+/// Runs machines in Unicorn. One may be shared by any number of threads.
+pub struct UnicornEngine {
+    tiles: Mutex<HashMap<u64, Arc<Tile>>>,
+    patience: Duration,
+}
+
+impl UnicornEngine {
+    /// An engine whose runs are first given `patience` (wall-clock) without counting, which is several
+    /// times faster; a run that takes longer is repeated from the start with its blocks counted.
+    pub fn new(patience: Duration) -> UnicornEngine {
+        UnicornEngine { tiles: Mutex::default(), patience }
+    }
+
+    fn tile(&self, fill: Fill) -> io::Result<Arc<Tile>> {
+        let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tile) = tiles.get(&fill.0) {
+            return Ok(tile.clone());
+        }
+        let tile = Arc::new(Tile::new(fill)?);
+        tiles.insert(fill.0, tile.clone());
+        Ok(tile)
+    }
+
+    fn machine(&self, setup: &Setup) -> Result<Machine, MachineError> {
+        let mut ram = Ram::new(&*self.tile(setup.fill)?, &setup.ram)?;
+        for placed in std::iter::once(&setup.stub).chain(&setup.placed) {
+            ram.write(placed.address, &placed.bytes)
+                .map_err(|outside| MachineError::Placement { what: placed.what, outside })?;
+        }
+        Machine::open(setup, ram)
+    }
+}
+
+impl Engine for UnicornEngine {
+    fn run(&self, setup: &Setup) -> Result<Outcome, MachineError> {
+        match self.machine(setup)?.run_watched(setup, self.patience)? {
+            Some(outcome) => Ok(outcome),
+            None => self.machine(setup)?.run_counted(setup),
+        }
+    }
+}
+
+struct Machine {
+    uc: Unicorn<'static, State>,
+    page_faults: u64,
+}
+
+impl Machine {
+    fn open(setup: &Setup, ram: Ram) -> Result<Machine, MachineError> {
+        let mode = match setup.word {
+            WordSize::Bits32 => Mode::MODE_32,
+            WordSize::Bits64 => Mode::MODE_64,
+        };
+        let mut uc = Unicorn::new_with_data(Arch::X86, mode, State::new(setup, ram))?;
+        uc.ctl_set_cpu_model(X86CpuModel::PHENOM as i32)?;
+        cpu::limit_translation_buffer(&uc, TRANSLATION_BUFFER)?;
+        uc.ctl_set_tlb_type(TlbType::VIRTUAL)?;
+        let mappings: Vec<_> = uc.get_data().ram.mappings().collect();
+        for (address, host, size) in mappings {
+            // SAFETY: the RAM lives in the engine's own data, or in the outcome made from it when the
+            // engine will not run again.
+            unsafe { uc.mem_map_ptr(address, size, Prot::ALL, host)? };
+        }
+        // No address ends a run: the engine would look one up like an instruction fetch.
+        uc.ctl_exits_enable()?;
+        hooks::install(&mut uc)?;
+        cpu::script_instructions(&uc, setup.word)?;
+        entry::enter(&mut uc, setup)?;
+        Ok(Machine { uc, page_faults: 0 })
+    }
+
+    /// Runs at full speed; `None` if that took longer than `limit`.
+    fn run_watched(
+        mut self,
+        setup: &Setup,
+        limit: Duration,
+    ) -> Result<Option<Outcome>, MachineError> {
+        let guard = Guard::new(self.uc.get_handle(), limit);
+        let end = self.run(setup.entry, || guard.has_fired())?;
+        drop(guard);
+        end.map(|end| self.into_outcome(end)).transpose()
+    }
+
+    /// Runs with a count of translated blocks, which ends it when nothing else does.
+    fn run_counted(mut self, setup: &Setup) -> Result<Outcome, MachineError> {
+        hooks::count_blocks(&mut self.uc)?;
+        match self.run(setup.entry, || false)? {
+            Some(end) => self.into_outcome(end),
+            None => Err(MachineError::Engine("an unlimited run was interrupted".into())),
+        }
+    }
+
+    fn run(
+        &mut self,
+        entry: u64,
+        interrupted: impl Fn() -> bool,
+    ) -> Result<Option<End>, MachineError> {
+        let pc = cpu::instruction_pointer(self.uc.get_data().word);
+        let mut next = entry;
+        loop {
+            let result = self.uc.emu_start(next, 0, 0, 0);
+            if interrupted() {
+                return Ok(None);
+            }
+            let end = match self.uc.get_data_mut().stop.take() {
+                Some(stop) => self.handle(stop)?,
+                None => Some(self.unrequested(result)?),
+            };
+            if end.is_some() {
+                return Ok(end);
+            }
+            next = self.uc.reg_read(pc)?;
+        }
+    }
+
+    /// Does what a hook asked for; the end, if it asked for that.
+    fn handle(&mut self, stop: Stop) -> Result<Option<End>, MachineError> {
+        Ok(Some(match stop {
+            Stop::NewCopy => {
+                self.uc.ctl_flush_tb()?;
+                self.uc.ctl_flush_tlb()?;
+                return Ok(None);
+            }
+            Stop::GrowTlb => {
+                self.uc.ctl_flush_tlb()?;
+                return Ok(None);
+            }
+            Stop::PageFault { address, error_code, paging } => {
+                return self.page_fault(address, error_code, &paging);
+            }
+            Stop::HandOff => End::HandOff,
+            Stop::OutsideRam(address, access) => End::OutsideRam { address, access },
+            Stop::Exception(vector) => End::Fault { vector, address: None },
+            Stop::LegacyPaging => End::Unsupported("paging outside long mode".into()),
+            Stop::Budget => End::Budget { blocks: self.uc.get_data().blocks },
+        }))
+    }
+
+    fn page_fault(
+        &mut self,
+        address: u64,
+        error_code: u64,
+        paging: &Paging,
+    ) -> Result<Option<End>, MachineError> {
+        self.page_faults += 1;
+        let unhandled = End::Fault { vector: PAGE_FAULT, address: Some(address) };
+        if self.page_faults > MAX_PAGE_FAULTS {
+            return Ok(Some(unhandled));
+        }
+        Ok(match faults::deliver_page_fault(&mut self.uc, paging, address, error_code)? {
+            Delivery::Delivered => None,
+            Delivery::NoHandler => Some(unhandled),
+            Delivery::Unsupported(what) => Some(End::Unsupported(what.into())),
+        })
+    }
+
+    /// The engine came back without being asked to.
+    fn unrequested(&mut self, result: Result<(), uc_error>) -> Result<End, MachineError> {
+        const HLT: u8 = 0xf4;
+        let word = self.uc.get_data().word;
+        let rip = self.uc.reg_read(cpu::instruction_pointer(word))?;
+        let paging = cpu::paging(&self.uc, word)?;
+        let ram = &self.uc.get_data().ram;
+        let before = paging
+            .translate(ram, rip.wrapping_sub(1), super::Access::Read)
+            .ok()
+            .and_then(|physical| ram.slice(physical, 1))
+            .map(|bytes| bytes[0]);
+        Ok(match result {
+            Ok(()) if before == Some(HLT) => End::Halted,
+            Ok(()) => End::Unsupported("the engine stopped for no reason it gives".into()),
+            Err(uc_error::INSN_INVALID) => End::Fault { vector: INVALID_OPCODE, address: None },
+            Err(error) => End::Unsupported(format!("the engine says {error:?}")),
+        })
+    }
+
+    fn into_outcome(mut self, end: End) -> Result<Outcome, MachineError> {
+        let registers = cpu::registers(&self.uc, self.uc.get_data().word)?;
+        let page_faults = self.page_faults;
+        let (ram, code, devices) = self.uc.get_data_mut().take();
+        let (serial, ports, timer_reads) = devices.into_record();
+        let code = code.into_ranges();
+        Ok(Outcome { end, registers, ram, code, serial, ports, page_faults, timer_reads })
+    }
+}

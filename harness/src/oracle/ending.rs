@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Runs that did not reach the kernel: the stub stopped, faulted, or never came to an end.
+
+use super::{Finding, Rule, Subject};
+use crate::machine::{End, Outcome};
+use crate::reference::{Placement, Refusal};
+
+/// What follows the text of an error (arch/x86/boot/compressed/error.c).
+const HALTED: &str = "-- System halted";
+
+/// Judges the way in which the run ended; nothing if that was the hand-off, or a refusal where one is due.
+pub fn judge(subject: &Subject, outcome: &Outcome, placement: &Placement) -> Option<Finding> {
+    let due = match placement.refusal {
+        Refusal::Never => None,
+        Refusal::May(text) | Refusal::Must(text) => Some(text),
+    };
+    let place = location(subject, outcome);
+    match &outcome.end {
+        End::HandOff => match placement.refusal {
+            Refusal::Must(text) => {
+                Some(Finding::new(Rule::Halt, "stub", format!("to stop: {text}"), "it went on"))
+            }
+            _ => None,
+        },
+        End::Halted => {
+            let text = error_text(&outcome.serial);
+            if due.is_some() && text.as_deref() == due {
+                return None;
+            }
+            let expected =
+                due.map_or("the jump into the kernel".into(), |t| format!("to stop: {t}"));
+            let actual = text.map_or("stopped without a word".into(), |t| format!("stopped: {t}"));
+            Some(Finding::new(Rule::Halt, place, expected, actual))
+        }
+        End::Fault { vector, address } => {
+            let actual = match address {
+                Some(address) => format!("page fault at {address:#x} that nobody handles"),
+                None => format!("exception {vector} that nobody handles"),
+            };
+            Some(Finding {
+                address: *address,
+                ..Finding::new(Rule::Fault, place, "the jump into the kernel", actual)
+            })
+        }
+        End::OutsideRam { address, access } => Some(Finding {
+            address: Some(*address),
+            ..Finding::new(
+                Rule::Fault,
+                place,
+                "accesses to memory only",
+                format!("{access} where the machine has no memory"),
+            )
+        }),
+        End::Budget { blocks } => Some(Finding::new(
+            Rule::Budget,
+            place,
+            "the jump into the kernel",
+            format!("still running after {blocks} blocks of code"),
+        )),
+        End::Unsupported(_) => None,
+    }
+}
+
+/// Where in the stub the instruction pointer is.
+fn location(subject: &Subject, outcome: &Outcome) -> String {
+    let rip = outcome.registers.rip;
+    let size = subject.image.protected_mode().len() as u64;
+    let copies = outcome.code.iter().rev();
+    copies
+        .map(|copy| copy.start)
+        .find(|start| (*start..start.saturating_add(size)).contains(&rip))
+        .map_or_else(|| format!("{rip:#x}"), |start| format!("stub+{:#x}", rip - start))
+}
+
+/// The last thing that the stub said before it halted.
+fn error_text(serial: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(serial);
+    let said = text.rsplit_once(HALTED)?.0;
+    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(line.chars().filter(|c| !c.is_control()).take(200).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_is_the_last_line_before_the_halt() {
+        let serial =
+            b"\n\nKASLR disabled\r\n\n\nDestination address too large\n\n -- System halted";
+        assert_eq!(error_text(serial).as_deref(), Some("Destination address too large"));
+        assert_eq!(error_text(b"Parsing ELF... "), None);
+        assert_eq!(error_text(b" -- System halted"), None);
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What an oracle says: which rule, where, what was expected, what was found.
+
+use serde::Serialize;
+
+/// The rule that a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The image's relocation table is well formed.
+    Table,
+    /// The kernel lies where it must, relocated for where it runs.
+    Placement,
+    /// KASLR chose what its inputs make it choose.
+    Kaslr,
+    /// Every byte of the kernel equals the reference.
+    Memory,
+    /// The stub jumps to the kernel's entry point, with the CPU in the state that the kernel expects.
+    HandOff,
+    /// Nothing outside the permitted memory was written.
+    Footprint,
+    /// The stub does not stop, or stops where it must.
+    Halt,
+    /// No exception is left without a handler, no access goes where there is no memory.
+    Fault,
+    /// The stub comes to an end.
+    Budget,
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Rule::Table => "table",
+            Rule::Placement => "placement",
+            Rule::Kaslr => "kaslr",
+            Rule::Memory => "memory",
+            Rule::HandOff => "hand-off",
+            Rule::Footprint => "footprint",
+            Rule::Halt => "halt",
+            Rule::Fault => "fault",
+            Rule::Budget => "budget",
+        })
+    }
+}
+
+/// One deviation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule that is broken.
+    pub rule: Rule,
+    /// Where: a part of the kernel, a register, a place in memory.
+    pub place: String,
+    /// Physical address of the first deviation, where there is one.
+    #[serde(serialize_with = "hex", skip_serializing_if = "Option::is_none")]
+    pub address: Option<u64>,
+    /// What should be there.
+    pub expected: String,
+    /// What is there.
+    pub actual: String,
+    /// How many separate ranges deviate in the same way.
+    pub ranges: u64,
+    /// How many bytes they have in all; 0 where it is not about bytes.
+    pub bytes: u64,
+}
+
+impl Finding {
+    /// A finding that is not about bytes in memory.
+    pub fn new(
+        rule: Rule,
+        place: impl Into<String>,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+    ) -> Finding {
+        Finding {
+            rule,
+            place: place.into(),
+            address: None,
+            expected: expected.into(),
+            actual: actual.into(),
+            ranges: 1,
+            bytes: 0,
+        }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.rule, self.place)?;
+        if let Some(address) = self.address {
+            write!(f, " at {address:#x}")?;
+        }
+        write!(f, ": expected {}, found {}", self.expected, self.actual)?;
+        if self.ranges > 1 || self.bytes > 0 {
+            write!(f, " ({} ranges, {} bytes)", self.ranges, self.bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn hex<S: serde::Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(&format_args!("{value:#x}")),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Where the kernel ended up, and what it was relocated for: read from the memory that the stub left.
+
+use std::collections::BTreeMap;
+
+use super::Subject;
+use crate::image::{RelocKind, WordSize};
+use crate::machine::Outcome;
+use crate::reference::fields;
+
+/// What a stub did with the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Landing {
+    /// Physical address of the kernel's first byte.
+    pub output: u64,
+    /// The virtual base that most of its fields were relocated for; on i386 the same as `output`.
+    pub virt: u64,
+}
+
+/// So many places of the kernel are compared to tell where it lies.
+const SAMPLES: usize = 64;
+const SAMPLE_BYTES: usize = 64;
+/// So many fields are asked for the distance by which they moved.
+const VOTERS: usize = 4096;
+
+/// Finds the kernel. It is looked for where the jump went, and at the `likely` addresses.
+pub fn find(subject: &Subject, outcome: &Outcome, likely: &[u64]) -> Landing {
+    let jump = outcome.registers.rip.wrapping_sub(subject.entry_offset());
+    let mut output = jump;
+    let mut best = similarity(subject, outcome, jump);
+    for candidate in likely {
+        let similarity = similarity(subject, outcome, *candidate);
+        if similarity > best {
+            (output, best) = (*candidate, similarity);
+        }
+    }
+    let virt = match subject.word {
+        WordSize::Bits32 => output,
+        WordSize::Bits64 => {
+            subject.link.physical.wrapping_add(distance(subject, outcome, output).unwrap_or(0))
+        }
+    };
+    Landing { output, virt }
+}
+
+/// How many bytes of a sample of the kernel stand at `output`; relocated fields cost a few.
+fn similarity(subject: &Subject, outcome: &Outcome, output: u64) -> usize {
+    let step = (subject.moved.len() / SAMPLES).max(SAMPLE_BYTES);
+    let equal = |(start, sample): (usize, &[u8])| {
+        let there = outcome.ram.slice(output.wrapping_add(start as u64), sample.len());
+        there.map_or(0, |there| there.iter().zip(sample).filter(|(a, b)| a == b).count())
+    };
+    (0..subject.moved.len())
+        .step_by(step)
+        .map(|start| {
+            let end = (start + SAMPLE_BYTES).min(subject.moved.len());
+            equal((start, &subject.moved[start..end]))
+        })
+        .sum()
+}
+
+/// The distance by which most fields moved; of equally many the smallest.
+fn distance(subject: &Subject, outcome: &Outcome, output: u64) -> Option<u64> {
+    let all = fields(&subject.table, subject.link);
+    let count = all.clone().count();
+    let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
+    for (kind, offset, _) in all.step_by((count / VOTERS).max(1)) {
+        let Some(before) = word(&subject.moved, kind, offset) else { continue };
+        let width = if kind == RelocKind::Abs64 { 8 } else { 4 };
+        let Some(bytes) = outcome.ram.slice(output.wrapping_add(offset), width) else { continue };
+        let Some(after) = word(bytes, kind, 0) else { continue };
+        let moved = match kind {
+            RelocKind::Abs64 => after.wrapping_sub(before),
+            RelocKind::Abs32 => i64::from(after.wrapping_sub(before) as i32) as u64,
+            RelocKind::Inverse32 => i64::from(before.wrapping_sub(after) as i32) as u64,
+        };
+        *votes.entry(moved).or_default() += 1;
+    }
+    let most = votes.values().copied().max()?;
+    votes.into_iter().find(|(_, count)| *count == most).map(|(moved, _)| moved)
+}
+
+fn word(bytes: &[u8], kind: RelocKind, offset: u64) -> Option<u64> {
+    let rest = bytes.get(usize::try_from(offset).ok()?..)?;
+    match kind {
+        RelocKind::Abs64 => rest.first_chunk().copied().map(u64::from_le_bytes),
+        RelocKind::Abs32 | RelocKind::Inverse32 => {
+            rest.first_chunk().copied().map(|bytes| u32::from_le_bytes(bytes).into())
+        }
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Judges what a machine did by what the reference says. Only here do the two meet.
+//!
+//! One file per rule; each returns findings and knows nothing of the others.
+
+mod ending;
+mod finding;
+mod footprint;
+mod handoff;
+mod landing;
+mod memory;
+mod placement;
+mod subject;
+mod table;
+
+use serde::Serialize;
+
+use crate::case::Case;
+use crate::machine::{End, Outcome, Setup};
+use crate::reference;
+
+pub use finding::{Finding, Rule};
+pub use landing::Landing;
+pub use subject::{Subject, SubjectError};
+
+/// The judgement of one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything is as the reference says.
+    Conforms,
+    /// Nothing can be said.
+    CannotJudge,
+    /// Something is not.
+    Diverges,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Verdict::Conforms => "conforms",
+            Verdict::CannotJudge => "cannot judge",
+            Verdict::Diverges => "diverges",
+        })
+    }
+}
+
+/// What the oracles say of one run, and what they saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Deviations; the image's own (of its table) come first.
+    pub findings: Vec<Finding>,
+    /// Why a rule could not be applied, where one could not.
+    pub not_judged: Vec<String>,
+    /// Where the kernel ended up, if it was started.
+    pub landing: Option<Landing>,
+    /// Whether the stub stopped because it had to.
+    pub refused: bool,
+    /// Fields that hold their relocated value.
+    pub applied: reference::Applied,
+}
+
+impl Judgement {
+    /// The verdict: any finding decides; a rule that could not be applied leaves the rest in doubt.
+    pub fn verdict(&self) -> Verdict {
+        match (self.findings.is_empty(), self.not_judged.is_empty()) {
+            (false, _) => Verdict::Diverges,
+            (true, false) => Verdict::CannotJudge,
+            (true, true) => Verdict::Conforms,
+        }
+    }
+}
+
+/// Judges one run of `case`, which the machine was told as `setup`.
+pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -> Judgement {
+    let mut judgement = Judgement {
+        findings: subject.table_findings.clone(),
+        not_judged: Vec::new(),
+        landing: None,
+        refused: false,
+        applied: reference::Applied::default(),
+    };
+    let alignment = case
+        .kernel_alignment
+        .or(subject.image.header().kernel_alignment.map(u64::from))
+        .unwrap_or(1);
+    let placement = match reference::place(&subject.image, subject.link, case.load, alignment) {
+        Ok(placement) => placement,
+        Err(error) => {
+            judgement.not_judged.push(error.to_string());
+            return judgement;
+        }
+    };
+    if let End::Unsupported(what) = &outcome.end {
+        judgement.not_judged.push(what.clone());
+        return judgement;
+    }
+    let ending = ending::judge(subject, outcome, &placement);
+    judgement.refused = outcome.end == End::Halted && ending.is_none();
+    judgement.findings.extend(ending);
+    if outcome.end == End::HandOff {
+        judge_kernel(&mut judgement, subject, case, setup, outcome, &placement);
+    }
+    let written = footprint::judge(subject, setup, outcome, &placement, judgement.landing);
+    judgement.findings.extend(written);
+    judgement
+}
+
+fn judge_kernel(
+    judgement: &mut Judgement,
+    subject: &Subject,
+    case: &Case,
+    setup: &Setup,
+    outcome: &Outcome,
+    placement: &reference::Placement,
+) {
+    let prediction = placement::predict(subject, case, setup, placement);
+    let mut likely = vec![placement.output];
+    likely.extend(prediction.as_ref().ok().map(|prediction| prediction.output));
+    let landing = landing::find(subject, outcome, &likely);
+    judgement.landing = Some(landing);
+    let placed = placement::judge(subject, case, placement, &prediction, landing);
+    judgement.findings.extend(placed);
+    judgement.findings.extend(handoff::judge(subject, setup, outcome, placement, landing));
+    match memory::judge(subject, outcome, landing) {
+        Ok((findings, applied)) => {
+            judgement.findings.extend(findings);
+            judgement.applied = applied;
+        }
+        Err(error) => judgement.not_judged.push(error.to_string()),
+    }
+}

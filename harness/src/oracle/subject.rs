@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! One image with everything that the reference says about it: made once, used by all of its cases.
+
+use crate::image::{Compression, Image, ImageError, Kernel, RelocTable, Segment, WordSize};
+use crate::reference::{Link, Model, ReferenceError, moved};
+
+use super::{Finding, table};
+
+/// An image, ready to be judged.
+pub struct Subject {
+    /// The image.
+    pub image: Image,
+    /// Word size of the kernel.
+    pub word: WordSize,
+    /// How the payload is compressed.
+    pub compression: Compression,
+    /// Where the kernel was linked.
+    pub link: Link,
+    /// e_entry.
+    pub entry: u64,
+    /// Loadable segments in table order.
+    pub segments: Vec<Segment>,
+    /// The image's own relocation table.
+    pub table: RelocTable,
+    /// The kernel after the moves of its segments, before relocation.
+    pub moved: Vec<u8>,
+    /// What is wrong with the table.
+    pub table_findings: Vec<Finding>,
+    /// KASLR's model, or why there is none.
+    pub model: Result<Model, String>,
+}
+
+/// An image that cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum SubjectError {
+    /// The file is not an image that can be taken apart.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The reference cannot say what should come out of it.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+}
+
+impl Subject {
+    /// Decompresses and analyses `image`.
+    ///
+    /// # Errors
+    ///
+    /// The image is no relocatable kernel, is damaged, or has a form that the reference does not know.
+    pub fn new(image: Image) -> Result<Subject, SubjectError> {
+        image.require_relocatable()?;
+        let kernel = image.kernel()?;
+        let link = Link::new(&image, &kernel)?;
+        let table_findings = table::judge(&image, &kernel, link);
+        let model = Model::new(&image, &kernel, link);
+        let Kernel { word, payload, entry, segments, table, .. } = kernel;
+        let moved = moved(payload, &segments, link)?;
+        Ok(Subject {
+            word,
+            compression: image.payload().compression,
+            link,
+            entry,
+            segments,
+            table,
+            moved,
+            table_findings,
+            model,
+            image,
+        })
+    }
+
+    /// Offset of the kernel's entry point in the output.
+    pub fn entry_offset(&self) -> u64 {
+        self.entry.wrapping_sub(self.link.physical)
+    }
+
+    /// What lies at `offset` of the output.
+    pub fn describe(&self, offset: u64) -> String {
+        let covering = self.segments.iter().enumerate().rev().find_map(|(index, segment)| {
+            let start = segment.paddr.wrapping_sub(self.link.physical);
+            (start..start + segment.filesz).contains(&offset).then(|| {
+                let permissions: String = [(4, 'r'), (2, 'w'), (1, 'x')]
+                    .map(|(bit, name)| if segment.flags & bit != 0 { name } else { '-' })
+                    .iter()
+                    .collect();
+                let virt = segment.vaddr.wrapping_add(offset - start);
+                format!("segment {index} ({permissions}) {virt:#x}")
+            })
+        });
+        covering.unwrap_or_else(|| format!("gap at output+{offset:#x}"))
+    }
+
+    /// The part of the output that `offset` belongs to: its segment's number, or `None` in a gap.
+    pub fn part(&self, offset: u64) -> Option<usize> {
+        self.segments.iter().rposition(|segment| {
+            let start = segment.paddr.wrapping_sub(self.link.physical);
+            (start..start + segment.filesz).contains(&offset)
+        })
+    }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The moves of `parse_elf()` (arch/x86/boot/compressed/misc.c), simulated on one buffer.
+
+use super::ReferenceError;
+use crate::image::{Image, Kernel, Segment, WordSize};
+
+/// Where the kernel was linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// LOAD_PHYSICAL_ADDR: the physical address of output offset 0.
+    pub physical: u64,
+    /// The difference between link-time virtual and physical addresses: PAGE_OFFSET on i386,
+    /// `__START_KERNEL_map` on x86_64.
+    pub map: u64,
+    /// Word size.
+    pub word: WordSize,
+}
+
+impl Link {
+    /// Reads the link addresses: LOAD_PHYSICAL_ADDR from the header's `pref_address`, the map from the
+    /// first segment.
+    ///
+    /// # Errors
+    ///
+    /// No `pref_address` (boot protocol before 2.10), or a kernel without segments.
+    pub fn new(image: &Image, kernel: &Kernel) -> Result<Link, ReferenceError> {
+        let physical =
+            image.header().pref_address.ok_or(ReferenceError::MissingField("pref_address"))?;
+        let first = kernel.segments.first().ok_or(ReferenceError::NoSegments)?;
+        let map = match kernel.word {
+            WordSize::Bits32 => first.vaddr.wrapping_sub(first.paddr) & 0xffff_ffff,
+            // The only map that x86_64 has ever had (asm/page_64_types.h).
+            WordSize::Bits64 => 0xffff_ffff_8000_0000,
+        };
+        Ok(Link { physical, map, word: kernel.word })
+    }
+
+    /// The offset in the output of the field that the table entry `entry` names.
+    pub fn field_offset(self, entry: u32) -> u64 {
+        match self.word {
+            WordSize::Bits32 => {
+                u64::from(entry.wrapping_sub(self.map as u32).wrapping_sub(self.physical as u32))
+            }
+            WordSize::Bits64 => i64::from(entry as i32)
+                .wrapping_sub_unsigned(self.map)
+                .wrapping_sub_unsigned(self.physical) as u64,
+        }
+    }
+}
+
+/// The output buffer after decompression and `parse_elf()`: every PT_LOAD moved from its file offset to its
+/// physical address, in table order, on one buffer. What no segment covers keeps the bytes of the payload
+/// that were decompressed there. Nothing is zeroed.
+///
+/// # Errors
+///
+/// A segment whose destination is not within the output.
+pub fn moved(
+    payload: Vec<u8>,
+    segments: &[Segment],
+    link: Link,
+) -> Result<Vec<u8>, ReferenceError> {
+    let mut buffer = payload;
+    for (index, segment) in segments.iter().enumerate() {
+        let start = segment.paddr.wrapping_sub(link.physical);
+        let end = start.wrapping_add(segment.filesz);
+        let outside = ReferenceError::SegmentOutside { index, start, end, len: buffer.len() };
+        if start > end || end > buffer.len() as u64 {
+            return Err(outside);
+        }
+        let source = segment.offset as usize..(segment.offset + segment.filesz) as usize;
+        if source.end > buffer.len() {
+            return Err(outside);
+        }
+        buffer.copy_within(source, start as usize);
+    }
+    Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{RelocTable, Segment};
+
+    const LINK: Link = Link { physical: 0x100_0000, map: 0xc000_0000, word: WordSize::Bits32 };
+
+    fn kernel(segments: &[(u64, u64, u64)]) -> Kernel {
+        let segments = segments
+            .iter()
+            .map(|&(offset, paddr, filesz)| Segment {
+                offset,
+                paddr,
+                vaddr: paddr + 0xc000_0000,
+                filesz,
+                memsz: filesz,
+                align: 0x1000,
+                flags: 7,
+            })
+            .collect();
+        Kernel {
+            word: WordSize::Bits32,
+            payload: (0..=255).collect(),
+            entry: 0x100_0000,
+            segments,
+            elf_len: 256,
+            table: RelocTable::default(),
+        }
+    }
+
+    #[test]
+    fn later_segments_see_what_earlier_ones_left() {
+        let buffer =
+            moved(&kernel(&[(0x10, 0x100_0000, 0x20), (0x18, 0x100_0040, 8)]), LINK).unwrap();
+        assert_eq!(buffer[0..0x20], (0x10..0x30).collect::<Vec<u8>>()[..]);
+        assert_eq!(
+            buffer[0x40..0x48],
+            (0x28..0x30).collect::<Vec<u8>>()[..],
+            "already overwritten"
+        );
+    }
+
+    #[test]
+    fn gaps_keep_the_payload() {
+        let buffer = moved(&kernel(&[(0x80, 0x100_0000, 4)]), LINK).unwrap();
+        assert_eq!(buffer[..4], [0x80, 0x81, 0x82, 0x83]);
+        assert_eq!(buffer[4..], (4..=255).collect::<Vec<u8>>()[..]);
+    }
+
+    #[test]
+    fn overlapping_moves_keep_their_bytes() {
+        let buffer = moved(&kernel(&[(8, 0x100_0004, 0x40)]), LINK).unwrap();
+        assert_eq!(buffer[4..0x44], (8..0x48).collect::<Vec<u8>>()[..]);
+    }
+
+    #[test]
+    fn destinations_outside_are_refused() {
+        for paddr in [0x0ff_fffc, 0x100_00fd] {
+            let error = moved(&kernel(&[(0, paddr, 4)]), LINK).unwrap_err();
+            assert!(matches!(error, ReferenceError::SegmentOutside { index: 0, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_from_either_map() {
+        assert_eq!(LINK.field_offset(0xc100_0010), 0x10);
+        let wide = Link { map: 0xffff_ffff_8000_0000, word: WordSize::Bits64, ..LINK };
+        assert_eq!(wide.field_offset(0x8100_0010), 0x10);
+        assert_eq!(wide.field_offset(0x80ff_ffff), u64::MAX, "below the kernel");
+        assert!(wide.field_offset(0x100_0010) > 1 << 30, "a positive address is far outside");
+    }
+}

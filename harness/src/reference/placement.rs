@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Where the stub must put the kernel when KASLR does not choose, and when it must refuse
+//! (arch/x86/boot/compressed/head_32.S, head_64.S and `extract_kernel()`).
+
+use super::{Link, ReferenceError};
+use crate::image::{Image, WordSize};
+use crate::range::Range;
+
+/// The stub's plan for one load address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Physical address of the kernel's first byte.
+    pub output: u64,
+    /// What the kernel may use before it reads the memory map: `init_size` bytes from `output`.
+    pub window: Range,
+    /// Where the stub's copy of itself begins, if its size is known.
+    pub copy: Option<u64>,
+    /// Whether the stub has to stop instead.
+    pub refusal: Refusal,
+}
+
+/// Whether a stub must stop with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It must go on.
+    Never,
+    /// It may do either: what it compares lies in the stub's bss, whose place is not known exactly.
+    May(&'static str),
+    /// It must stop with this text.
+    Must(&'static str),
+}
+
+/// The text of a stub whose heap lies too high.
+const TOO_LARGE: &str = "Destination address too large";
+
+/// The placement for the load address `load`, with `alignment` as the loader passes it on in
+/// `boot_params.hdr.kernel_alignment` (2.6.31 and later).
+///
+/// # Errors
+///
+/// The image has no `init_size` (boot protocol before 2.10).
+pub fn place(
+    image: &Image,
+    link: Link,
+    load: u64,
+    alignment: u64,
+) -> Result<Placement, ReferenceError> {
+    let init_size =
+        image.header().init_size.ok_or(ReferenceError::MissingField("init_size"))?.into();
+    let output = load.next_multiple_of(alignment.max(1)).max(link.physical);
+    let window = Range::sized(output, init_size);
+    let copy = image.startup().end.and_then(|end| window.end.checked_sub(end));
+    // The heap lies in the bss of the stub's copy: behind what the file has of the stub.
+    let heap = Range::new(
+        copy.map_or(output, |copy| copy + image.protected_mode().len() as u64).min(window.end),
+        window.end,
+    );
+    Ok(Placement { output, window, copy, refusal: refusal(link, heap) })
+}
+
+fn refusal(link: Link, heap: Range) -> Refusal {
+    const VMALLOC_RESERVE: u64 = 128 << 20;
+    let highest = match link.word {
+        WordSize::Bits64 => 0x3fff_ffff_ffff,
+        WordSize::Bits32 => {
+            (link.map.wrapping_neg().wrapping_sub(VMALLOC_RESERVE).wrapping_sub(1)) & 0x7fff_ffff
+        }
+    };
+    match highest {
+        _ if heap.start > highest => Refusal::Must(TOO_LARGE),
+        _ if heap.end > highest => Refusal::May(TOO_LARGE),
+        _ => Refusal::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_i386_heap_above_lowmem_is_refused() {
+        let link = Link { physical: 0x100_0000, map: 0xc000_0000, word: WordSize::Bits32 };
+        let at = |start| refusal(link, Range::sized(start, 0x1000));
+        assert_eq!(at(0x37ff_e000), Refusal::Never);
+        assert_eq!(at(0x37ff_f800), Refusal::May(TOO_LARGE));
+        assert_eq!(at(0x3800_0000), Refusal::Must(TOO_LARGE));
+    }
+
+    #[test]
+    fn an_x86_64_heap_above_46_bits_is_refused() {
+        let link =
+            Link { physical: 0x100_0000, map: 0xffff_ffff_8000_0000, word: WordSize::Bits64 };
+        assert_eq!(refusal(link, Range::sized(1 << 45, 0x1000)), Refusal::Never);
+        assert_eq!(refusal(link, Range::sized(1 << 46, 0x1000)), Refusal::Must(TOO_LARGE));
+    }
+}

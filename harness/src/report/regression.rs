@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The regression report: what a reviewer compares from one kernel to the next. It leaves out what changes
+//! with every build (release, sizes, addresses, times), so that it changes only when behaviour does.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::json::Summary;
+use crate::campaign::{ImageResult, Plan};
+
+/// The report on one image.
+pub fn regression(plan: &Plan, result: &ImageResult) -> String {
+    let mut text = String::new();
+    let summary = Summary::of(result);
+    let _ = writeln!(text, "verdict: {}", result.verdict());
+    match &result.image {
+        Err(failure) => {
+            let _ = writeln!(text, "error: {}", failure.message);
+        }
+        Ok(facts) => {
+            let protocols: Vec<String> =
+                facts.protocols.iter().map(|protocol| protocol.to_string()).collect();
+            let _ = writeln!(text, "kernel: {}, {}", facts.word, facts.compression);
+            let _ = writeln!(text, "protocols: {}", protocols.join(", "));
+            let predicted = if facts.unpredicted.is_none() { "predicted" } else { "not predicted" };
+            let _ = writeln!(text, "KASLR: {predicted}");
+        }
+    }
+    let _ = writeln!(text, "seed {}, {} cases:", plan.seed, summary.cases);
+    for (name, count) in [
+        ("32-bit entry", summary.protocol_32),
+        ("64-bit entry", summary.protocol_64),
+        ("KASLR on", summary.kaslr),
+        ("above 4 GiB", summary.above_4g),
+        ("relocated and verified", summary.relocated),
+        ("refused as they must be", summary.refused),
+        ("conforming", summary.conforming),
+        ("diverging", summary.diverging),
+        ("not judged", summary.not_judged),
+    ] {
+        let _ = writeln!(text, "  {name}: {count}");
+    }
+    let mut rules: BTreeMap<String, usize> = BTreeMap::new();
+    for finding in result.cases.iter().flat_map(|case| &case.judgement.findings) {
+        *rules.entry(finding.rule.to_string()).or_default() += 1;
+    }
+    let _ = writeln!(text, "findings:{}", if rules.is_empty() { " none" } else { "" });
+    for (rule, count) in rules {
+        let _ = writeln!(text, "  {rule}: {count}");
+    }
+    text
+}
