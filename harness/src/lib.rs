@@ -4,3 +4,7 @@
 pub mod cli;
 pub mod exit;
 pub mod image;
+
+// The test helpers that unit tests share with the tests in `tests/` name the crate.
+#[cfg(test)]
+extern crate self as relocheck;
