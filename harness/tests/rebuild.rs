@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::rebuild::{RebuildError, edit_kernel, patch_stub, pattern};
-use relocheck::image::Image;
+use common::rebuild::{RebuildError, edit_kernel, patch_stub, pattern, replace_kernel};
+use relocheck::image::{Compression, Image};
 
 fn image() -> Option<Image> {
     let Some(path) = std::env::var_os("RELOCHECK_TEST_IMAGE") else {
@@ -30,9 +30,28 @@ fn an_edited_kernel_fits_into_its_image() {
 }
 
 #[test]
+fn a_kernel_can_change_its_format() {
+    let Some(image) = image() else { return };
+    let kernel = image.kernel().unwrap();
+    match replace_kernel(&image, Compression::Zstd, &kernel.payload) {
+        Ok(file) => {
+            let changed = Image::parse(file).unwrap();
+            assert_eq!(changed.payload().compression, Compression::Zstd);
+            assert!(changed.kernel().unwrap() == kernel);
+        }
+        Err(RebuildError::TooLarge { found, room, .. }) => assert!(found > room),
+        Err(error) => panic!("{error}"),
+    }
+    assert!(matches!(
+        replace_kernel(&image, Compression::Gzip, &kernel.payload[1..]),
+        Err(RebuildError::Length { .. })
+    ));
+}
+
+#[test]
 fn stub_code_is_patched_where_the_pattern_is_unique() {
     let Some(image) = image() else { return };
-    // The start of the stub's error text "relocation outside of kernel!" for 64-bit or else 32-bit entries.
+    // " of kernel!\\n", the end of the error text of each relocation loop.
     let text = "20 6f 66 20 6b 65 72 6e 65 6c 21 0a";
     let count = image.stub().loops.len();
     match patch_stub(&image, &pattern(text), 11, b"?") {

@@ -11,12 +11,19 @@ use relocheck::image::Compression;
 const LZ4_BLOCK: usize = 8 << 20;
 /// Decoded bytes of an lzop block.
 const LZO_BLOCK: usize = 256 << 10;
-/// Dictionary of the xz and lzma encoders.
-const LZMA_DICTIONARY: u32 = 64 << 20;
+
+/// How hard an encoder tries, where the kernel build leaves room for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// As the build (scripts/Makefile.lib, scripts/xz_wrap.sh): an unchanged kernel comes out as it was.
+    Build,
+    /// As small as the encoder can.
+    Most,
+}
 
 /// A payload as it stands in a bzImage: the compressed data, then (but for gzip, which ends with it) its output length.
 pub fn payload(compression: Compression, data: &[u8]) -> io::Result<Vec<u8>> {
-    let mut payload = stream(compression, data)?;
+    let mut payload = stream(compression, data, Effort::Build)?;
     if compression != Compression::Gzip {
         payload.extend(output_len(data).to_le_bytes());
     }
@@ -28,8 +35,8 @@ pub fn output_len(data: &[u8]) -> u32 {
     u32::try_from(data.len()).expect("test kernels are shorter than 4 GiB")
 }
 
-/// The compressed data alone, as small as the encoders make it.
-pub fn stream(compression: Compression, data: &[u8]) -> io::Result<Vec<u8>> {
+/// The compressed data alone.
+pub fn stream(compression: Compression, data: &[u8], effort: Effort) -> io::Result<Vec<u8>> {
     match compression {
         Compression::Gzip => {
             read(flate2::bufread::GzEncoder::new(data, flate2::Compression::best()))
@@ -38,17 +45,17 @@ pub fn stream(compression: Compression, data: &[u8]) -> io::Result<Vec<u8>> {
             read(bzip2::bufread::BzEncoder::new(data, bzip2::Compression::best()))
         }
         Compression::Lzma => {
-            let stream = Stream::new_lzma_encoder(&lzma_options(data)?)?;
+            let stream = Stream::new_lzma_encoder(&lzma_options(data, effort, 9)?)?;
             read(XzEncoder::new_stream(data, stream))
         }
         Compression::Xz => {
             let mut filters = Filters::new();
-            filters.x86().lzma2(&lzma_options(data)?);
+            filters.x86().lzma2(&lzma_options(data, effort, 6)?);
             let stream = Stream::new_stream_encoder(&filters, Check::Crc32)?;
             read(XzEncoder::new_stream(data, stream))
         }
         Compression::Lzo => lzop(data),
-        Compression::Lz4 => lz4_legacy(data),
+        Compression::Lz4 => lz4_legacy(data, effort),
         Compression::Zstd => zstd(data),
     }
 }
@@ -59,11 +66,14 @@ fn read(mut encoder: impl Read) -> io::Result<Vec<u8>> {
     Ok(compressed)
 }
 
-fn lzma_options(data: &[u8]) -> io::Result<LzmaOptions> {
-    let mut options = LzmaOptions::new_preset(9 | PRESET_EXTREME)?;
-    // No larger than the data: the encoder allocates several times as much.
-    let dictionary = output_len(data).next_power_of_two().clamp(4096, LZMA_DICTIONARY);
-    options.dict_size(dictionary);
+fn lzma_options(data: &[u8], effort: Effort, build_preset: u32) -> io::Result<LzmaOptions> {
+    let (preset, dictionary) = match effort {
+        Effort::Build => (build_preset, 32 << 20),
+        Effort::Most => (9 | PRESET_EXTREME, 64 << 20),
+    };
+    let mut options = LzmaOptions::new_preset(preset)?;
+    // Not much larger than the data: the encoder allocates several times as much.
+    options.dict_size(output_len(data).next_power_of_two().clamp(4096, dictionary));
     Ok(options)
 }
 
@@ -76,8 +86,12 @@ fn zstd(data: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-fn lz4_legacy(data: &[u8]) -> io::Result<Vec<u8>> {
-    let mode = lz4::block::CompressionMode::HIGHCOMPRESSION(12);
+fn lz4_legacy(data: &[u8], effort: Effort) -> io::Result<Vec<u8>> {
+    let level = match effort {
+        Effort::Build => 9,
+        Effort::Most => 12,
+    };
+    let mode = lz4::block::CompressionMode::HIGHCOMPRESSION(level);
     let mut compressed = Compression::Lz4.magic().to_vec();
     for block in data.chunks(LZ4_BLOCK) {
         let block = lz4::block::compress(block, Some(mode), false)?;

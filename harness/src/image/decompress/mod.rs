@@ -107,9 +107,10 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn decodes_what_the_build_encodes(compression in compression(), len in 64usize..600_000, padding in 0usize..64) {
+        fn decodes_what_the_build_encodes(compression in compression(), len in 64usize..600_000, padding in 0usize..64, most: bool) {
+            let effort = if most { compress::Effort::Most } else { compress::Effort::Build };
             let data = sample(len);
-            let mut payload = compress::stream(compression, &data).unwrap();
+            let mut payload = compress::stream(compression, &data, effort).unwrap();
             prop_assert!(compression.magic() == &payload[..compression.magic().len()]);
             payload.resize(payload.len() + padding, 0);
             payload.extend(compress::output_len(&data).to_le_bytes());
@@ -145,6 +146,15 @@ mod tests {
         let data = sample((8 << 20) + 1000);
         let payload = compress::payload(Compression::Lz4, &data).unwrap();
         assert!(decode(Compression::Lz4, &payload, data.len()).unwrap() == data);
+    }
+
+    #[test]
+    fn lz4_blocks_beyond_the_claim_are_refused() {
+        let payload = compress::payload(Compression::Lz4, &sample((8 << 20) + 1000)).unwrap();
+        for claim in [0, 8 << 20] {
+            let error = decode(Compression::Lz4, &payload, claim).unwrap_err();
+            assert!(error.to_string().contains("decodes to more bytes"), "{error}");
+        }
     }
 
     #[test]
