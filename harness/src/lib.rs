@@ -12,3 +12,7 @@ pub mod oracle;
 pub mod range;
 pub mod reference;
 pub mod report;
+
+// The test helpers that unit tests share with the tests in `tests/` name the crate.
+#[cfg(test)]
+extern crate self as relocheck;

@@ -96,3 +96,16 @@ fn worse(left: Exit, right: Exit) -> Exit {
         _ => left.max(right),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_file_weighs_most() {
+        assert_eq!(worse(Exit::Conforms, Exit::CannotJudge), Exit::CannotJudge);
+        assert_eq!(worse(Exit::CannotJudge, Exit::Conforms), Exit::CannotJudge);
+        assert_eq!(worse(Exit::CannotJudge, Exit::Usage), Exit::Usage);
+        assert_eq!(worse(Exit::Usage, Exit::CannotJudge), Exit::Usage);
+    }
+}

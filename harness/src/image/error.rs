@@ -124,7 +124,7 @@ pub enum ImageError {
     },
     /// A frame header of the compressor contradicts the appended length.
     #[error(
-        "payload: the {compression} header says {found} bytes of output, the kernel's own length says {expected}"
+        "payload: the {compression} header says {found} bytes of output, expected {expected}, the appended length"
     )]
     ContentSize {
         /// The compressor.
@@ -144,7 +144,7 @@ pub enum ImageError {
     },
     /// The data decodes to another length than the kernel appended.
     #[error(
-        "payload: {compression} data decodes to {found}, the kernel's own length says {expected} bytes"
+        "payload: {compression} data decodes to {found}, expected {expected}, the appended length"
     )]
     OutputLength {
         /// The compressor.

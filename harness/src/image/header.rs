@@ -252,3 +252,81 @@ fn describe(file: &[u8], signature: &[u8]) -> String {
         None => format!("{} at 0x202", first_bytes(signature)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture::Fixture;
+
+    fn file(version: u16) -> Vec<u8> {
+        Fixture { version, ..Fixture::with_payload(Vec::new()) }.build()
+    }
+
+    #[test]
+    fn fields_of_later_protocols_are_absent_not_zero() {
+        let header = SetupHeader::parse(&file(0x0203)).unwrap();
+        assert_eq!(header.version.to_string(), "2.03");
+        assert_eq!(header.initrd_addr_max, Some(0));
+        assert_eq!((header.relocatable_kernel, header.kernel_alignment), (None, None));
+        let header = SetupHeader::parse(&file(0x0209)).unwrap();
+        assert_eq!(
+            (header.setup_data, header.pref_address, header.init_size),
+            (Some(0), None, None)
+        );
+        let header = SetupHeader::parse(&file(0x020f)).unwrap();
+        assert_eq!((header.pref_address, header.xloadflags), (Some(0x100_0000), Some(3)));
+    }
+
+    #[test]
+    fn syssize_was_16_bits_wide_before_2_04() {
+        let mut bytes = file(0x0203);
+        bytes[0x1f4..0x1f8].copy_from_slice(&[0x34, 0x12, 0xff, 0xff]);
+        assert_eq!(SetupHeader::parse(&bytes).unwrap().syssize, 0x1234);
+        bytes[0x206] = 4;
+        assert_eq!(SetupHeader::parse(&bytes).unwrap().syssize, 0xffff_1234);
+    }
+
+    #[test]
+    fn no_setup_sectors_mean_four() {
+        let mut bytes = file(0x020f);
+        bytes[0x1f1] = 0;
+        assert_eq!(SetupHeader::parse(&bytes).unwrap().setup_size(), 5 * 512);
+    }
+
+    #[test]
+    fn raw_is_what_the_jump_spans() {
+        let bytes = file(0x020f);
+        let header = SetupHeader::parse(&bytes).unwrap();
+        assert_eq!(header.raw(), &bytes[0x1f1..0x26c]);
+    }
+
+    #[test]
+    fn a_header_that_ends_before_its_own_fields_is_refused() {
+        let mut bytes = file(0x020f);
+        bytes[0x201] = 0x62;
+        let error = SetupHeader::parse(&bytes).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "setup header: ends at 0x264, but protocol 2.15 has fields up to 0x26c"
+        );
+    }
+
+    #[test]
+    fn other_files_are_named() {
+        let mut elf = vec![0; 4096];
+        elf[..4].copy_from_slice(b"\x7fELF");
+        let message = |bytes: &[u8]| SetupHeader::parse(bytes).unwrap_err().to_string();
+        assert!(message(&elf).contains("an ELF file (a vmlinux?)"));
+        assert!(message(&[0xab; 4096]).contains("ab ab ab ab at 0x202"));
+        assert!(message(&[]).contains("the file is empty"));
+        let mut bytes = file(0x020f);
+        bytes[0x1fe] = 0;
+        assert_eq!(message(&bytes), "boot_flag: 0xaa00 at 0x1fe, expected 0xaa55");
+        let mut bytes = file(0x020f);
+        bytes[0x207] = 1;
+        assert_eq!(
+            message(&bytes),
+            "version: 1.15 at 0x206, expected a boot protocol from 2.00 on"
+        );
+    }
+}

@@ -74,8 +74,9 @@ pub struct Kernel {
     pub table: RelocTable,
 }
 
-/// Bytes of an ELF64 header; an ELF32 header is shorter.
-pub(super) const ELF_HEADER_MAX: usize = header::header64::SIZEOF_EHDR;
+/// The table of a small kernel may be larger than its ELF file, the table of a large one never is: no field of the
+/// kernel is relocated twice, and none has fewer bytes than its entry.
+const SMALL: usize = 1 << 20;
 
 impl Kernel {
     /// Takes a decompressed payload apart.
@@ -93,8 +94,14 @@ impl Kernel {
     }
 }
 
+/// Judges a payload of `output_len` bytes by its first ones, before it is decompressed.
+pub(super) fn check_head(head: &[u8], output_len: usize) -> Result<(), ImageError> {
+    let (word, header) = elf_header(head)?;
+    elf_len(&header, word, output_len).map(drop)
+}
+
 /// Reads and checks the ELF header at the start of `payload`; more bytes than the header are not needed.
-pub(super) fn elf_header(payload: &[u8]) -> Result<(WordSize, Header), ImageError> {
+fn elf_header(payload: &[u8]) -> Result<(WordSize, Header), ImageError> {
     if !payload.starts_with(header::ELFMAG) {
         return Err(ImageError::NotElf {
             found: format!("something that starts with {}", first_bytes(payload)),
@@ -144,7 +151,7 @@ fn elf_len(header: &Header, word: WordSize, available: usize) -> Result<usize, I
         return Err(elf("e_shentsize", format!("{}, expected {size}", header.e_shentsize)));
     }
     let table = u64::from(header.e_shentsize) * u64::from(header.e_shnum);
-    header
+    let end = header
         .e_shoff
         .checked_add(table)
         .and_then(|end| usize::try_from(end).ok())
@@ -152,7 +159,14 @@ fn elf_len(header: &Header, word: WordSize, available: usize) -> Result<usize, I
         .ok_or_else(|| {
             let found = format!("{:#x} with {} section headers", header.e_shoff, header.e_shnum);
             elf("e_shoff", format!("{found} ends beyond the payload's {available:#x} bytes"))
-        })
+        })?;
+    if available - end > end.max(SMALL) {
+        let problem = format!(
+            "the ELF file ends at {end:#x} of {available:#x} bytes, too early for a kernel"
+        );
+        return Err(elf("e_shoff", problem));
+    }
+    Ok(end)
 }
 
 fn segments(header: &Header, word: WordSize, payload: &[u8]) -> Result<Vec<Segment>, ImageError> {
@@ -228,4 +242,89 @@ fn segment(
         align: header.p_align,
         flags: header.p_flags,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::image::fixture;
+
+    fn parse(payload: Vec<u8>) -> Result<Kernel, ImageError> {
+        Kernel::parse(payload, &Stub { loops: Vec::new(), build_str: None })
+    }
+
+    /// Overwrites bytes of a good payload and returns the complaint.
+    fn complaint(bits64: bool, offset: usize, bytes: &[u8]) -> String {
+        let mut payload = fixture::kernel(bits64, &[0, 0x8100_0000]);
+        payload[offset..offset + bytes.len()].copy_from_slice(bytes);
+        parse(payload).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_both_word_sizes() {
+        let kernel = parse(fixture::kernel(true, &[])).unwrap();
+        assert_eq!((kernel.word, kernel.entry), (WordSize::Bits64, 0x100_0c43));
+        assert_eq!(kernel.elf_len, fixture::elf_len(true));
+        let [segment] = &kernel.segments[..] else { panic!("{:?}", kernel.segments) };
+        assert_eq!((segment.vaddr, segment.paddr), (0xffff_ffff_8100_0000, 0x100_0000));
+        assert_eq!((segment.offset, segment.filesz, segment.memsz), (0x100, 0x40, 0x40));
+
+        let kernel = parse(fixture::kernel(false, &[0, 0xc100_0000])).unwrap();
+        assert_eq!((kernel.word, kernel.entry), (WordSize::Bits32, 0x100_0000));
+        assert_eq!(kernel.segments[0].vaddr, 0xc100_0000);
+        assert_eq!(kernel.table.words, [0, 0xc100_0000]);
+    }
+
+    #[test]
+    fn complaints_name_the_field() {
+        assert!(complaint(true, 0, b"MZ").contains("starts with 4d 5a 4c 46"));
+        assert!(complaint(true, 4, &[3]).contains("EI_CLASS: 3"));
+        assert!(complaint(true, 5, &[2]).contains("EI_DATA: 2, expected 1 (little-endian)"));
+        assert!(complaint(true, 18, &[183]).contains("e_machine: 183, expected 62 (EM_X86_64)"));
+        assert!(complaint(false, 18, &[62]).contains("e_machine: 62, expected 3 (EM_386)"));
+        assert!(complaint(true, 32, &[0xff; 8]).contains("e_phoff: 0xffffffffffffffff"));
+        assert!(complaint(true, 40, &[0xff; 8]).contains("e_shoff: 0xffffffffffffffff"));
+        assert!(complaint(true, 54, &[0; 2]).contains("e_phentsize: 0, expected 56"));
+        assert!(
+            complaint(true, 56, &[0xff; 2]).contains("e_phoff: 0x40 with 65535 program headers")
+        );
+        assert!(complaint(true, 56, &[0; 2]).contains("none of them PT_LOAD"));
+        assert!(complaint(true, 58, &[0; 2]).contains("e_shentsize: 0, expected 64"));
+        assert!(complaint(true, 60, &[0; 2]).contains("e_shnum: 0"));
+        assert!(complaint(true, 72, &[0xff; 8]).contains("segment 0: p_offset + p_filesz"));
+        assert!(complaint(true, 104, &[0xff; 8]).contains("segment 0: p_vaddr"));
+        assert!(complaint(false, 64, &[0xff; 4]).contains("segment 0: p_paddr 0xffffffff + 0x40"));
+    }
+
+    #[test]
+    fn an_elf_file_that_ends_too_early_is_told_from_its_header() {
+        let head = fixture::kernel(true, &[]);
+        check_head(&head, head.len()).unwrap();
+        assert!(
+            check_head(&head, 900 << 20)
+                .unwrap_err()
+                .to_string()
+                .contains("too early for a kernel")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn survives_damage(bits64: bool, damage in prop::collection::vec((0usize..0x180, any::<u8>()), 0..12), cut in 0usize..0x200) {
+            let mut payload = fixture::kernel(bits64, &[0, 1, 2]);
+            for (offset, byte) in damage {
+                if let Some(place) = payload.get_mut(offset) {
+                    *place = byte;
+                }
+            }
+            payload.truncate(cut);
+            let len = payload.len();
+            if let Ok(kernel) = parse(payload) {
+                prop_assert!(kernel.elf_len <= len);
+                prop_assert!(kernel.segments.iter().all(|segment| segment.offset + segment.filesz <= len as u64));
+            }
+        }
+    }
 }

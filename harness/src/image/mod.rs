@@ -12,6 +12,8 @@
 
 mod decompress;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod header;
 mod kernel;
 mod payload;
@@ -192,6 +194,7 @@ impl Image {
             self.payload_bytes(),
             u64::from(self.payload.output_len),
             self.header.init_size,
+            |head| kernel::check_head(head, self.payload.output_len as usize),
         )?;
         Kernel::parse(output, &self.stub)
     }
@@ -234,5 +237,135 @@ fn kind_of(kind: fs::FileType) -> &'static str {
         "a socket"
     } else {
         "a device"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::fixture::{BITS32, Fixture};
+    use super::*;
+    use crate::exit::Exit;
+
+    fn image(fixture: &Fixture) -> Image {
+        Image::parse(fixture.build()).unwrap()
+    }
+
+    fn good() -> Fixture {
+        Fixture::new(Compression::Gzip, &fixture::kernel(true, &[0, 5, 0, 6, 0, 7]))
+    }
+
+    #[test]
+    fn takes_an_image_apart() {
+        for compression in Compression::ALL {
+            let fixture = Fixture::new(compression, &fixture::kernel(true, &[0, 5, 0, 6, 0, 7]));
+            let image = image(&fixture);
+            assert_eq!(image.payload().compression, compression);
+            assert_eq!(image.payload_bytes(), fixture.payload);
+            assert_eq!(image.release().unwrap().to_string(), "6.1.192");
+            let kernel = image.kernel().unwrap();
+            assert_eq!(kernel.table.entries(RelocKind::Abs32), [7]);
+            assert_eq!(kernel.table.entries(RelocKind::Inverse32), [6]);
+            assert_eq!(kernel.table.entries(RelocKind::Abs64), [5]);
+            image.require_relocatable().unwrap();
+        }
+    }
+
+    #[test]
+    fn reads_the_stub() {
+        let stub = image(&good()).stub().clone();
+        assert_eq!(stub.loops, [RelocKind::Abs32, RelocKind::Inverse32, RelocKind::Abs64]);
+        assert_eq!(stub.build_str.unwrap(), b"6.1.192 (builder@host) (cc 12) #1 SMP\0");
+        let older = image(&Fixture { stub_text: BITS32.to_owned(), ..good() }).stub().clone();
+        assert_eq!(older, Stub { loops: vec![RelocKind::Abs32], build_str: None });
+    }
+
+    #[test]
+    fn what_follows_the_code_is_not_loaded() {
+        let mut file = good().build();
+        let len = file.len();
+        file.extend([0xdd; 1480]);
+        let image = Image::parse(file).unwrap();
+        assert_eq!(image.protected_mode().len(), len - fixture::SETUP_SIZE);
+    }
+
+    #[test]
+    fn finds_payloads_of_images_without_payload_offset() {
+        let fixture = Fixture { version: 0x0205, ..good() };
+        let image = image(&fixture);
+        assert_eq!(image.payload_bytes(), fixture.payload);
+        assert_eq!(image.header().payload_offset, None);
+        image.kernel().unwrap();
+    }
+
+    #[test]
+    fn images_that_cannot_move_parse_and_say_so() {
+        let fixed = image(&Fixture { relocatable: 0, ..good() });
+        let error = fixed.require_relocatable().unwrap_err();
+        assert_eq!(error.exit(), Exit::CannotJudge);
+        assert_eq!(
+            error.to_string(),
+            "not relocatable: relocatable_kernel is 0 (boot protocol 2.15); \
+             the image calls itself \"6.1.192 (builder@host) #1 SMP\""
+        );
+    }
+
+    #[test]
+    fn a_foreign_image_without_payload_is_not_relocatable_first_of_all() {
+        let fixture = Fixture { relocatable: 0, payload: vec![0; 100], ..good() };
+        assert_eq!(Image::parse(fixture.build()).unwrap_err().exit(), Exit::CannotJudge);
+        let fixture = Fixture { relocatable: 1, ..fixture };
+        assert_eq!(Image::parse(fixture.build()).unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn flat_kernels_before_2_6_26_cannot_be_judged() {
+        let fixture = Fixture::new(Compression::Gzip, &[0x90; 500]);
+        assert_eq!(image(&fixture).kernel().unwrap_err().exit(), Exit::CannotJudge);
+    }
+
+    #[test]
+    fn truncation_anywhere_is_an_error() {
+        let file = good().build();
+        for len in (0..file.len() - 15).step_by(7) {
+            let error = Image::parse(file[..len].to_vec()).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage, "{len}: {error}");
+            assert!(!error.to_string().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn opens_only_regular_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Image::open(directory.path()).unwrap_err();
+        assert_eq!(error.to_string(), "is a directory, expected a regular file");
+        let error = Image::open(Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(error.to_string(), "is a device, expected a regular file");
+        let huge = directory.path().join("huge");
+        File::create(&huge).unwrap().set_len(MAX_FILE + 1).unwrap();
+        assert!(matches!(Image::open(&huge), Err(ImageError::TooLarge { .. })));
+        let good_file = directory.path().join("good");
+        fs::write(&good_file, good().build()).unwrap();
+        assert_eq!(Image::open(&good_file).unwrap().file(), good().build());
+    }
+
+    proptest! {
+        #[test]
+        fn survives_damage_to_the_header(damage in prop::collection::vec((0x1f1usize..0x270, any::<u8>()), 1..8)) {
+            let mut file = good().build();
+            for (offset, byte) in damage {
+                file[offset] = byte;
+            }
+            if let Ok(image) = Image::parse(file) {
+                prop_assert!(image.payload().range.end <= image.protected_mode().len());
+                let _ = image.kernel();
+            }
+        }
+
+        #[test]
+        fn survives_noise(file in prop::collection::vec(any::<u8>(), 0..2000)) {
+            prop_assert_eq!(Image::parse(file).unwrap_err().exit(), Exit::Usage);
+        }
     }
 }

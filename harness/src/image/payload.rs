@@ -133,3 +133,38 @@ fn by_magic(protected_mode: &[u8]) -> Option<Range<usize>> {
         (length >= 20 && end <= protected_mode.len()).then_some(start..end)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_magic_is_recognised() {
+        for compression in Compression::ALL {
+            assert_eq!(Compression::detect(compression.magic()), Some(compression));
+        }
+        assert_eq!(Compression::detect(b"\x7fELF"), None);
+        assert_eq!(Compression::detect(b""), None);
+    }
+
+    #[test]
+    fn a_magic_without_its_length_in_front_is_chance() {
+        let mut code = vec![0x90; 64];
+        code.extend(b"\x1f\x8b\x08");
+        code.extend([0xff; 9]);
+        code.extend(30u32.to_le_bytes());
+        let start = code.len();
+        code.extend(b"\x1f\x8b\x08");
+        code.resize(start + 40, 1);
+        assert_eq!(by_magic(&code), Some(start..start + 30));
+        assert_eq!(by_magic(&code[..start + 20]), None);
+    }
+
+    #[test]
+    fn ranges_stay_within_the_code() {
+        assert_eq!(from_header(0x10, 0x20, 0x30).unwrap(), 0x10..0x30);
+        assert!(matches!(from_header(0x10, 0x21, 0x30), Err(ImageError::PayloadRange { .. })));
+        assert!(from_header(u32::MAX, u32::MAX, 0x30).is_err());
+        assert!(matches!(from_header(0x10, 7, 0x30), Err(ImageError::NoPayload { .. })));
+    }
+}

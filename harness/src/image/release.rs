@@ -57,3 +57,38 @@ pub(super) fn version_string(header: &SetupHeader, file: &[u8]) -> Option<String
         .collect();
     (!text.is_empty()).then_some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture::Fixture;
+
+    #[test]
+    fn takes_releases_apart() {
+        let numbers = |text: &str| Release::from_version(text).map(|r| (r.major, r.minor, r.patch));
+        assert_eq!(numbers("6.1.0-56-amd64 (a@b) #1 SMP"), Some((6, 1, Some(0))));
+        assert_eq!(numbers("7.3-rc7 (a@b)"), Some((7, 3, None)));
+        assert_eq!(numbers("2.6.34.7"), Some((2, 6, Some(34))));
+        assert_eq!(numbers("6.12.107+deb13-cloud-amd64"), Some((6, 12, Some(107))));
+        assert_eq!(numbers("Memtest86+ v6.10"), None);
+        assert_eq!(numbers("99999999999.1"), None);
+        assert_eq!(numbers(""), None);
+    }
+
+    #[test]
+    fn version_strings_are_safe_to_print() {
+        let string = |kernel_version: &str, pointer: u16| {
+            let fixture = Fixture {
+                kernel_version: kernel_version.to_owned(),
+                ..Fixture::with_payload(Vec::new())
+            };
+            let mut file = fixture.build();
+            file[0x20e..0x210].copy_from_slice(&pointer.to_le_bytes());
+            version_string(&SetupHeader::parse(&file).unwrap(), &file)
+        };
+        assert_eq!(string("6.1 \x1b[2J\n", 0x100).unwrap(), "6.1 ?[2J?");
+        assert_eq!(string(&"x".repeat(1000), 0x100).unwrap().len(), MAX_VERSION);
+        assert_eq!(string("6.1", 0), None);
+        assert_eq!(string("6.1", 0xfff0), None);
+    }
+}

@@ -122,3 +122,92 @@ fn loops(bits64: bool, stub: &Stub, words: &[u32]) -> Vec<RelocKind> {
         _ => vec![RelocKind::Abs32, RelocKind::Inverse32, RelocKind::Abs64],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const THREE: [RelocKind; 3] = [RelocKind::Abs32, RelocKind::Inverse32, RelocKind::Abs64];
+
+    fn parse(words: &[u32], bits64: bool, loops: &[RelocKind]) -> RelocTable {
+        let mut payload = vec![0xee; 16];
+        payload.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        let stub = Stub { loops: loops.to_vec(), build_str: None };
+        RelocTable::parse(&payload, 16, bits64, &stub)
+    }
+
+    fn entries() -> impl Strategy<Value = Vec<u32>> {
+        prop::collection::vec(1u32.., 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn groups_come_back_as_they_were_written(r64 in entries(), inverse in entries(), r32 in entries(), known: bool) {
+            let words = [&[0], &r64[..], &[0], &inverse[..], &[0], &r32[..]].concat();
+            let table = parse(&words, true, if known { &THREE } else { &[] });
+            prop_assert_eq!(table.groups.len(), 3);
+            prop_assert_eq!(table.entries(RelocKind::Abs32), &r32[..]);
+            prop_assert_eq!(table.entries(RelocKind::Inverse32), &inverse[..]);
+            prop_assert_eq!(table.entries(RelocKind::Abs64), &r64[..]);
+            for group in &table.groups {
+                let place = group.first_word..group.first_word + group.entries.len();
+                prop_assert_eq!(&table.words[place], &group.entries[..]);
+            }
+            prop_assert_eq!((table.unread, table.missing_terminators, table.trailing), (0, 0, 0));
+        }
+
+        #[test]
+        fn every_word_is_accounted_for(words in prop::collection::vec(0u32..3, 0..30), bits64: bool, loops in 0usize..4) {
+            let table = parse(&words, bits64, &THREE[..loops]);
+            let entries: usize = table.groups.iter().map(|group| group.entries.len()).sum();
+            let terminators = words.iter().filter(|&&word| word == 0).count();
+            let unread_terminators = words[..table.unread].iter().filter(|&&word| word == 0).count();
+            prop_assert_eq!(&table.words, &words);
+            prop_assert_eq!(entries + terminators - unread_terminators + table.unread, words.len());
+        }
+    }
+
+    #[test]
+    fn an_i386_stub_reads_one_group() {
+        let table = parse(&[0, 7, 8], false, &[]);
+        assert_eq!(
+            table.groups,
+            [Group { kind: RelocKind::Abs32, entries: vec![7, 8], first_word: 1 }]
+        );
+        assert_eq!(parse(&[0, 5, 0, 7], false, &[]).unread, 2);
+    }
+
+    #[test]
+    fn a_terminator_too_many_leaves_words_unread() {
+        let table = parse(&[0, 1, 0, 2, 0, 3], true, &[RelocKind::Abs32, RelocKind::Abs64]);
+        assert_eq!(table.entries(RelocKind::Abs32), [3]);
+        assert_eq!(table.entries(RelocKind::Abs64), [2]);
+        assert_eq!((table.unread, table.missing_terminators), (2, 0));
+    }
+
+    #[test]
+    fn loops_without_a_terminator_are_counted() {
+        let table = parse(&[1, 0, 2], true, &THREE);
+        assert_eq!(table.entries(RelocKind::Abs32), [2]);
+        assert_eq!(table.entries(RelocKind::Inverse32), [1]);
+        assert_eq!((table.unread, table.missing_terminators), (0, 2));
+    }
+
+    #[test]
+    fn no_relocation_data_is_no_table() {
+        let table = parse(&[], true, &THREE);
+        assert!(table.words.is_empty() && table.groups.is_empty());
+        assert_eq!(table.missing_terminators, 0);
+    }
+
+    #[test]
+    fn words_are_counted_from_the_end_of_the_payload() {
+        let payload = [0xee, 0xaa, 0xbb, 0, 0, 0, 0, 9, 0, 0, 0];
+        let stub = Stub { loops: Vec::new(), build_str: None };
+        let table = RelocTable::parse(&payload, 1, false, &stub);
+        assert_eq!((table.trailing, table.offset), (2, 3));
+        assert_eq!(table.words, [0, 9]);
+    }
+}

@@ -201,3 +201,22 @@ fn grouped(count: usize) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_down_to_a_tenth() {
+        assert_eq!(with_size(Hex(0x20)), "0x20");
+        assert_eq!(with_size(Hex(0x2000)), "0x2000 (8 KiB)");
+        assert_eq!(with_size(Hex(0x100_0000)), "0x1000000 (16 MiB)");
+        assert_eq!(with_size(Hex(0x2d5_e000)), "0x2d5e000 (45.3 MiB)");
+        assert_eq!(with_size(Hex(u64::MAX)), "0xffffffffffffffff (17179869183.9 GiB)");
+    }
+
+    #[test]
+    fn counts_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

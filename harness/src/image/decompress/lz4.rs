@@ -7,21 +7,24 @@ use crate::image::payload::Compression;
 /// Every block but the last decodes to this many bytes (LZ4_DEFAULT_UNCOMPRESSED_CHUNK_SIZE).
 const BLOCK: usize = 8 << 20;
 
-/// Decodes one legacy frame; ends at the end of the data, at a block of length zero, or when the claim is reached.
+/// Decodes one legacy frame; ends at the end of the data or at a block of length zero.
 pub(super) fn decode(stream: &[u8], output: &mut Output) -> Result<(), Stop> {
     let magic = Compression::Lz4.magic();
     let mut rest = stream.strip_prefix(magic).ok_or_else(|| Stop::corrupt("no frame magic"))?;
     let mut block = Vec::new();
-    while output.remaining() > 0 {
+    loop {
         // A frame may follow a frame without anything in between.
         if let Some(after) = rest.strip_prefix(magic) {
             rest = after;
             continue;
         }
-        let Some((length, after)) = rest.split_first_chunk::<4>() else { break };
+        let Some((length, after)) = rest.split_first_chunk::<4>() else { return Ok(()) };
         let length = u32::from_le_bytes(*length) as usize;
         if length == 0 {
-            break;
+            return Ok(());
+        }
+        if output.remaining() == 0 {
+            return Err(Stop::Overflow);
         }
         if length > lz4_flex::block::get_maximum_output_size(BLOCK) {
             return Err(Stop::corrupt(format!(
@@ -43,5 +46,4 @@ pub(super) fn decode(stream: &[u8], output: &mut Output) -> Result<(), Stop> {
         output.push(block.get(..decoded).unwrap_or_default())?;
         rest = after;
     }
-    Ok(())
 }

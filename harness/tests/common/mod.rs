@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Helpers that several test files share.
+#![allow(dead_code, reason = "no test file uses all of them")]
+
+pub mod compress;
+pub mod rebuild;
