@@ -59,18 +59,18 @@ impl Task {
     /// What is being done now.
     pub fn stage(&self, text: String) {
         if let Some(bar) = &self.bar {
-            bar.set_style(style("{prefix:22} {spinner} {msg}"));
             bar.set_message(text);
+            bar.set_style(style("{prefix:22} {spinner} {msg}"));
         }
     }
 
     /// A download of `size` bytes begins.
     pub fn download(&self, package: &str, size: u64) {
         if let Some(bar) = &self.bar {
-            bar.set_style(style("{prefix:22} {bar:24} {bytes:>10}/{total_bytes:10} {msg}"));
             bar.set_length(size);
             bar.set_position(0);
             bar.set_message(package.to_owned());
+            bar.set_style(style("{prefix:22} {bar:24} {bytes:>10}/{total_bytes:10} {msg}"));
         }
         if self.lines {
             eprintln!("{}: fetching {package}, {} KiB", self.name, size.div_ceil(1024));
