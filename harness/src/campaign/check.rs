@@ -271,11 +271,8 @@ fn open(path: &Path, plan: &Plan) -> Result<Opened, ImageFailure> {
         message: error.to_string(),
     })?;
     let highest = highest_heap(subject.link);
-    let space =
-        Space::new(&subject.image, subject.word, plan.protocols, highest).ok_or(ImageFailure {
-            message: "the image has no entry point for the protocol asked for".into(),
-            exit: Exit::CannotJudge,
-        })?;
+    let space = Space::new(&subject.image, subject.word, plan.protocols, highest)
+        .map_err(|error| ImageFailure { message: error.to_string(), exit: Exit::CannotJudge })?;
     Ok(Opened { subject, space })
 }
 

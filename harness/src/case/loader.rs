@@ -47,7 +47,7 @@ pub struct CaseError {
     pub problem: String,
 }
 
-fn wrong(field: &'static str, problem: impl Into<String>) -> CaseError {
+pub(super) fn wrong(field: &'static str, problem: impl Into<String>) -> CaseError {
     CaseError { field, problem: problem.into() }
 }
 

@@ -7,13 +7,16 @@
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
-use super::{Case, MemoryEntry, MemoryKind, Protocol};
+use super::loader::wrong;
+use super::{Case, CaseError, MemoryEntry, MemoryKind, Protocol};
 use crate::image::{Image, WordSize};
 use crate::machine::PAGE;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const FOUR_GIB: u64 = 4 * GIB;
+/// Kernels end far below; with larger claims there is no room for any of the places below 4 GiB.
+const LARGEST_KERNEL_END: u64 = 2 * GIB;
 /// Blocks per byte of output that a run may take; the slowest compressor needs about a sixteenth.
 const BLOCKS_PER_BYTE: u64 = 64;
 const LEAST_BUDGET: u64 = 1 << 28;
@@ -72,13 +75,18 @@ enum Place {
 
 impl Space {
     /// The space of `image`, whose kernel has word size `word`, entered by `protocols`. A stub whose heap
-    /// lies above `highest_heap` refuses: most cases stay below. `None` if the image has no such entry.
+    /// lies above `highest_heap` refuses: most cases stay below.
+    ///
+    /// # Errors
+    ///
+    /// The image has no such entry, or header fields with which nothing can be placed; the message names
+    /// the field.
     pub fn new(
         image: &Image,
         word: WordSize,
         protocols: Protocols,
         highest_heap: u64,
-    ) -> Option<Space> {
+    ) -> Result<Space, CaseError> {
         let header = image.header();
         let flags = if word == WordSize::Bits64 { header.xloadflags.unwrap_or(0) } else { 0 };
         let mut available = vec![Protocol::Bits32];
@@ -88,17 +96,30 @@ impl Space {
         if let Protocols::Only(wanted) = protocols {
             available.retain(|protocol| *protocol == wanted);
         }
-        let kernel_alignment = header.kernel_alignment.map_or(PAGE, u64::from).max(PAGE);
-        (!available.is_empty()).then(|| Space {
+        if available.is_empty() {
+            return Err(wrong("xloadflags", "the image has no entry point for this protocol"));
+        }
+        let pref_address = header.pref_address.unwrap_or(MIB);
+        let init_size = header.init_size.map_or(image.protected_mode().len() as u64, u64::from);
+        if pref_address < MIB || pref_address.saturating_add(init_size) > LARGEST_KERNEL_END {
+            let problem = format!(
+                "{init_size:#x} bytes from pref_address {pref_address:#x} do not lie between 1 MiB and 2 GiB"
+            );
+            return Err(wrong("init_size", problem));
+        }
+        let kernel_alignment = header.kernel_alignment.map_or(PAGE, u64::from);
+        if !kernel_alignment.is_power_of_two() || !(PAGE..=GIB).contains(&kernel_alignment) {
+            let problem = format!("{kernel_alignment:#x} is no power of two from 0x1000 to 1 GiB");
+            return Err(wrong("kernel_alignment", problem));
+        }
+        let least = header.min_alignment.map_or(kernel_alignment, |bits| 1 << bits.min(31));
+        Ok(Space {
             above_4g: flags & 2 != 0 && available.contains(&Protocol::Bits64),
             protocols: available,
-            pref_address: header.pref_address.unwrap_or(MIB),
-            init_size: header.init_size.map_or(image.protected_mode().len() as u64, u64::from),
+            pref_address,
+            init_size,
             kernel_alignment,
-            least_alignment: header
-                .min_alignment
-                .map_or(kernel_alignment, |bits| 1 << bits.min(31))
-                .max(PAGE),
+            least_alignment: least.clamp(PAGE, kernel_alignment),
             output_len: image.payload().output_len.into(),
             accepted: FOUR_GIB.min(highest_heap.saturating_add(1)),
         })
@@ -198,7 +219,8 @@ fn load(space: &Space, place: Place, step: proptest::sample::Index, pages: u64) 
             space.least_alignment,
         ),
         Place::Misaligned => {
-            let base = among(first, highest - space.kernel_alignment, space.kernel_alignment);
+            let last = highest.saturating_sub(space.kernel_alignment).max(first);
+            let base = among(first, last, space.kernel_alignment);
             base + (pages * PAGE) % space.kernel_alignment
         }
         Place::BelowPreferred => among(MIB, space.pref_address.max(2 * MIB) - PAGE, PAGE),

@@ -120,7 +120,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         .iter()
         .filter_map(|result| save(&args.case_dir, result).transpose())
         .collect::<anyhow::Result<Vec<PathBuf>>>()?;
+    let opened = results.iter().any(|result| result.image.is_ok());
     let mut text = match args.format {
+        Format::Text if !opened => String::new(),
         Format::Json => Report::new(&plan, &results).to_json().context("JSON")?,
         Format::Text => report::table(&results),
     };
