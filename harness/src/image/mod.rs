@@ -13,7 +13,7 @@
 mod decompress;
 mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod header;
 mod kernel;
 mod payload;
