@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::image::{Compression, Image, WordSize};
 use crate::machine::Engine;
 use crate::oracle::{Finding, Judgement, Rule, Subject, SubjectError, Verdict};
+use crate::reference::highest_heap;
 
 /// What to do with each image.
 #[derive(Clone, Debug)]
@@ -28,10 +29,19 @@ pub struct Plan {
     pub shrink_runs: usize,
 }
 
+/// An image to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// What reports call it.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
 /// Is told how far a check has come.
 pub trait Progress: Sync {
-    /// One more case of the image at `path` is done.
-    fn case_done(&self, path: &Path, verdict: Verdict);
+    /// One more case of an image is done.
+    fn case_done(&self, image: &Input, verdict: Verdict);
 }
 
 /// One case of one image.
@@ -48,8 +58,8 @@ pub struct CaseResult {
 /// All cases of one image.
 #[derive(Debug)]
 pub struct ImageResult {
-    /// The file.
-    pub path: PathBuf,
+    /// The image.
+    pub input: Input,
     /// What the image is, or why it cannot be checked.
     pub image: Result<ImageFacts, ImageFailure>,
     /// Its cases in the order of their numbers.
@@ -114,25 +124,26 @@ impl ImageResult {
     }
 }
 
-/// Checks the images at `paths`; the results are in their order. Runs in the current rayon pool.
+/// Checks the images; the results are in their order. Runs in the current rayon pool.
 pub fn check(
     engine: &dyn Engine,
-    paths: &[PathBuf],
+    inputs: &[Input],
     plan: &Plan,
     progress: &dyn Progress,
 ) -> Vec<ImageResult> {
-    let slots: Vec<Slot> = paths.iter().map(|path| Slot::new(path.clone(), plan.bases)).collect();
+    let slots: Vec<Slot> =
+        inputs.iter().map(|input| Slot::new(input.clone(), plan.bases)).collect();
     let tasks = slots.iter().flat_map(|slot| (0..plan.bases).map(move |number| (slot, number)));
     tasks.par_bridge().for_each(|(slot, number)| {
         let verdict = slot.work(engine, plan, number);
-        progress.case_done(&slot.path, verdict);
+        progress.case_done(&slot.input, verdict);
     });
     slots.into_iter().map(Slot::into_result).collect()
 }
 
 /// An image while its cases are worked on: opened by the first, closed by the last.
 struct Slot {
-    path: PathBuf,
+    input: Input,
     state: Mutex<State>,
 }
 
@@ -150,7 +161,7 @@ struct Opened {
 }
 
 impl Slot {
-    fn new(path: PathBuf, cases: usize) -> Slot {
+    fn new(input: Input, cases: usize) -> Slot {
         let state = State {
             opened: None,
             facts: None,
@@ -158,7 +169,7 @@ impl Slot {
             done: BTreeMap::new(),
             shrunk: None,
         };
-        Slot { path, state: Mutex::new(state) }
+        Slot { input, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -168,7 +179,7 @@ impl Slot {
     fn open(&self, plan: &Plan) -> Result<Arc<Opened>, ImageFailure> {
         let mut state = self.lock();
         if state.opened.is_none() {
-            let opened = open(&self.path, plan).map(Arc::new);
+            let opened = open(&self.input.path, plan).map(Arc::new);
             state.facts =
                 Some(opened.as_ref().map(|opened| facts(opened)).map_err(ImageFailure::clone));
             state.opened = Some(opened);
@@ -238,7 +249,7 @@ impl Slot {
         let never =
             ImageFailure { message: "no case was asked for".into(), exit: Exit::CannotJudge };
         ImageResult {
-            path: self.path,
+            input: self.input,
             image: state.facts.unwrap_or(Err(never)),
             cases: state.done.into_values().collect(),
             shrunk: state.shrunk,
@@ -256,10 +267,12 @@ fn open(path: &Path, plan: &Plan) -> Result<Opened, ImageFailure> {
         },
         message: error.to_string(),
     })?;
-    let space = Space::new(&subject.image, subject.word, plan.protocols).ok_or(ImageFailure {
-        message: "the image has no entry point for the protocol asked for".into(),
-        exit: Exit::CannotJudge,
-    })?;
+    let highest = highest_heap(subject.link);
+    let space =
+        Space::new(&subject.image, subject.word, plan.protocols, highest).ok_or(ImageFailure {
+            message: "the image has no entry point for the protocol asked for".into(),
+            exit: Exit::CannotJudge,
+        })?;
     Ok(Opened { subject, space })
 }
 

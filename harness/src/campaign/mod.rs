@@ -6,7 +6,7 @@ mod draw;
 mod run;
 mod shrink;
 
-pub use check::{CaseResult, ImageResult, Plan, Progress, check};
+pub use check::{CaseResult, ImageFacts, ImageFailure, ImageResult, Input, Plan, Progress, check};
 pub use draw::{CaseTree, draw};
 pub use run::{Run, run};
 pub use shrink::{Shrunk, shrink};

@@ -39,6 +39,8 @@ pub struct Space {
     least_alignment: u64,
     above_4g: bool,
     output_len: u64,
+    /// Below 4 GiB, where the stub does not refuse to go.
+    accepted: u64,
 }
 
 /// Kinds of place for the image.
@@ -69,9 +71,14 @@ enum Place {
 }
 
 impl Space {
-    /// The space of `image`, whose kernel has word size `word`, entered by `protocols`. `None` if the image
-    /// has no such entry.
-    pub fn new(image: &Image, word: WordSize, protocols: Protocols) -> Option<Space> {
+    /// The space of `image`, whose kernel has word size `word`, entered by `protocols`. A stub whose heap
+    /// lies above `highest_heap` refuses: most cases stay below. `None` if the image has no such entry.
+    pub fn new(
+        image: &Image,
+        word: WordSize,
+        protocols: Protocols,
+        highest_heap: u64,
+    ) -> Option<Space> {
         let header = image.header();
         let flags = if word == WordSize::Bits64 { header.xloadflags.unwrap_or(0) } else { 0 };
         let mut available = vec![Protocol::Bits32];
@@ -93,6 +100,7 @@ impl Space {
                 .map_or(kernel_alignment, |bits| 1 << bits.min(31))
                 .max(PAGE),
             output_len: image.payload().output_len.into(),
+            accepted: FOUR_GIB.min(highest_heap.saturating_add(1)),
         })
     }
 
@@ -178,7 +186,7 @@ fn load(space: &Space, place: Place, step: proptest::sample::Index, pages: u64) 
         start + step.index(count) as u64 * unit
     };
     let first = space.pref_address.next_multiple_of(space.kernel_alignment);
-    let highest = space.highest(FOUR_GIB, space.kernel_alignment);
+    let highest = space.highest(space.accepted, space.kernel_alignment);
     match place {
         Place::Preferred => space.pref_address,
         Place::OneMiB => MIB,
@@ -186,7 +194,7 @@ fn load(space: &Space, place: Place, step: proptest::sample::Index, pages: u64) 
         Place::Aligned => among(first, highest, space.kernel_alignment),
         Place::LeastAligned => among(
             space.pref_address.next_multiple_of(space.least_alignment),
-            space.highest(FOUR_GIB, space.least_alignment),
+            space.highest(space.accepted, space.least_alignment),
             space.least_alignment,
         ),
         Place::Misaligned => {
@@ -199,7 +207,7 @@ fn load(space: &Space, place: Place, step: proptest::sample::Index, pages: u64) 
                 (2 * GIB).saturating_sub(space.init_size).next_multiple_of(space.kernel_alignment);
             among(lowest, (2 * GIB).max(lowest), space.kernel_alignment)
         }
-        Place::EndsAtFourGiB => highest,
+        Place::EndsAtFourGiB => space.highest(FOUR_GIB, space.kernel_alignment),
         Place::AboveFourGiB => {
             among(FOUR_GIB - space.kernel_alignment, 64 * GIB, space.kernel_alignment)
         }

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, complain, images, print};
-use crate::campaign::{self, ImageResult, Plan, Progress};
+use crate::campaign::{self, ImageResult, Input, Plan, Progress};
 use crate::case::{CaseFile, ImageRef, Protocol, Protocols};
 use crate::exit::Exit;
 use crate::machine::UnicornEngine;
@@ -93,9 +93,9 @@ const SHRINK_RUNS: usize = 32;
 
 /// Checks the images; the exit code is that of the worst one.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let mut paths = images::resolve(&args.images)?;
+    let mut inputs = images::resolve(&args.images)?;
     if let Some(set) = &args.corpus {
-        paths.extend(images::of_set(set)?);
+        inputs.extend(images::of_set(set)?);
     }
     let plan = Plan {
         bases: args.bases as usize,
@@ -112,8 +112,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         .build()
         .context("threads")?;
     let engine = UnicornEngine::new(PATIENCE);
-    let bar = Bar::new(paths.len() * plan.bases);
-    let results = pool.install(|| campaign::check(&engine, &paths, &plan, &bar));
+    let bar = Bar::new(inputs.len() * plan.bases);
+    let results = pool.install(|| campaign::check(&engine, &inputs, &plan, &bar));
     bar.0.finish_and_clear();
 
     let saved = results
@@ -138,7 +138,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     }
     for result in &results {
         if let Err(failure) = &result.image {
-            complain(format_args!("{}: {}", result.path.display(), failure.message));
+            complain(format_args!("{}: {}", result.input.path.display(), failure.message));
         }
     }
     Ok(results
@@ -167,7 +167,7 @@ fn save(dir: &Path, result: &ImageResult) -> anyhow::Result<Option<PathBuf>> {
     let rule = judgement.findings.last().map(|finding| finding.rule.to_string());
     let name = format!("{}-{}.toml", &facts.sha256[..12], rule.unwrap_or_default());
     let path = dir.join(name);
-    let image_path = std::path::absolute(&result.path)?;
+    let image_path = std::path::absolute(&result.input.path)?;
     let image = ImageRef { path: image_path, sha256: facts.sha256.clone() };
     std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     std::fs::write(&path, CaseFile::new(image, case.clone()).to_toml())
@@ -192,12 +192,11 @@ impl Bar {
 }
 
 impl Progress for Bar {
-    fn case_done(&self, path: &Path, verdict: Verdict) {
+    fn case_done(&self, image: &Input, verdict: Verdict) {
         self.0.inc(1);
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        match verdict {
-            Verdict::Diverges => self.0.set_message(format!("{name} diverges")),
-            _ => self.0.set_message(name.into_owned()),
-        }
+        self.0.set_message(match verdict {
+            Verdict::Diverges => format!("{} diverges", image.name),
+            _ => image.name.clone(),
+        });
     }
 }

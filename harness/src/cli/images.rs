@@ -6,14 +6,22 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::Failure;
+use crate::campaign::Input;
 use crate::corpus::Corpus;
 
 /// Where a kernel build leaves its image, for i386 and x86_64 alike (arch/x86/boot/Makefile).
 const BUILT: [&str; 2] = ["arch/x86/boot/bzImage", "bzImage"];
 
-/// Replaces each directory by the image that was built in it.
-pub fn resolve(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    paths.iter().map(|path| if path.is_dir() { built_in(path) } else { Ok(path.clone()) }).collect()
+/// The images that paths mean: a directory stands for the image that was built in it.
+pub fn resolve(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
+    let input = |path: &PathBuf| {
+        if path.is_dir() {
+            return Ok(Input { name: path.display().to_string(), path: built_in(path)? });
+        }
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Input { name, path: path.clone() })
+    };
+    paths.iter().map(input).collect()
 }
 
 fn built_in(directory: &Path) -> Result<PathBuf, Failure> {
@@ -26,7 +34,7 @@ fn built_in(directory: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// The fetched images of a corpus set.
-pub fn of_set(set: &str) -> Result<Vec<PathBuf>, Failure> {
+pub fn of_set(set: &str) -> Result<Vec<Input>, Failure> {
     let corpus = Corpus::open(None).map_err(Failure::usage)?;
     let entries = corpus.set(set).map_err(Failure::usage)?;
     entries
@@ -38,7 +46,7 @@ pub fn of_set(set: &str) -> Result<Vec<PathBuf>, Failure> {
                     entry.name
                 ))
             })?;
-            Ok(cached.path)
+            Ok(Input { name: entry.name.to_string(), path: cached.path })
         })
         .collect()
 }

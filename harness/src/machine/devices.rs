@@ -65,11 +65,7 @@ impl Devices {
         match (port, serial_register(port)) {
             (TIMER_CONTROL, _) if value == TIMER_READ_BACK => self.latch_timer(),
             (_, Some((unit, 3))) => self.line_control[unit] = value,
-            (_, Some((unit, 0))) if self.line_control[unit] & SERIAL_DIVISOR == 0 => {
-                if self.serial.len() < SERIAL_CAP {
-                    self.serial.push(value);
-                }
-            }
+            (_, Some((unit, 0))) if self.transmits(unit) => self.serial.push(value),
             _ => {}
         }
     }
@@ -77,6 +73,10 @@ impl Devices {
     /// What was sent to the serial ports, which ports were used, and how often the timer was asked.
     pub fn into_record(self) -> (Vec<u8>, BTreeMap<u16, PortUse>, u64) {
         (self.serial, self.ports, self.timer_reads)
+    }
+
+    fn transmits(&self, unit: usize) -> bool {
+        self.line_control[unit] & SERIAL_DIVISOR == 0 && self.serial.len() < SERIAL_CAP
     }
 
     fn latch_timer(&mut self) {

@@ -7,6 +7,7 @@ mod code;
 mod cpu;
 mod devices;
 mod entry;
+mod exit_check;
 mod faults;
 mod hooks;
 mod outcome;
@@ -17,6 +18,7 @@ mod unicorn;
 mod watchdog;
 
 pub use entry::{BOOT_CS, BOOT_DS};
+pub use exit_check::left_out as exit_checks_left_out;
 pub use outcome::{Access, End, Outcome, PortUse, Registers, Table};
 pub use paging::{CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, EFER_LMA, Miss, Paging};
 pub use ram::{Fill, OutsideRam, PAGE, Ram, Tile};

@@ -81,12 +81,12 @@ pub fn moved(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{RelocTable, Segment};
 
     const LINK: Link = Link { physical: 0x100_0000, map: 0xc000_0000, word: WordSize::Bits32 };
 
-    fn kernel(segments: &[(u64, u64, u64)]) -> Kernel {
-        let segments = segments
+    /// Moves segments given as offset, physical address and size, out of the bytes 0 to 255.
+    fn moved_bytes(segments: &[(u64, u64, u64)]) -> Result<Vec<u8>, ReferenceError> {
+        let segments: Vec<Segment> = segments
             .iter()
             .map(|&(offset, paddr, filesz)| Segment {
                 offset,
@@ -98,20 +98,12 @@ mod tests {
                 flags: 7,
             })
             .collect();
-        Kernel {
-            word: WordSize::Bits32,
-            payload: (0..=255).collect(),
-            entry: 0x100_0000,
-            segments,
-            elf_len: 256,
-            table: RelocTable::default(),
-        }
+        moved((0..=255).collect(), &segments, LINK)
     }
 
     #[test]
     fn later_segments_see_what_earlier_ones_left() {
-        let buffer =
-            moved(&kernel(&[(0x10, 0x100_0000, 0x20), (0x18, 0x100_0040, 8)]), LINK).unwrap();
+        let buffer = moved_bytes(&[(0x10, 0x100_0000, 0x20), (0x18, 0x100_0040, 8)]).unwrap();
         assert_eq!(buffer[0..0x20], (0x10..0x30).collect::<Vec<u8>>()[..]);
         assert_eq!(
             buffer[0x40..0x48],
@@ -122,21 +114,21 @@ mod tests {
 
     #[test]
     fn gaps_keep_the_payload() {
-        let buffer = moved(&kernel(&[(0x80, 0x100_0000, 4)]), LINK).unwrap();
+        let buffer = moved_bytes(&[(0x80, 0x100_0000, 4)]).unwrap();
         assert_eq!(buffer[..4], [0x80, 0x81, 0x82, 0x83]);
         assert_eq!(buffer[4..], (4..=255).collect::<Vec<u8>>()[..]);
     }
 
     #[test]
     fn overlapping_moves_keep_their_bytes() {
-        let buffer = moved(&kernel(&[(8, 0x100_0004, 0x40)]), LINK).unwrap();
+        let buffer = moved_bytes(&[(8, 0x100_0004, 0x40)]).unwrap();
         assert_eq!(buffer[4..0x44], (8..0x48).collect::<Vec<u8>>()[..]);
     }
 
     #[test]
     fn destinations_outside_are_refused() {
         for paddr in [0x0ff_fffc, 0x100_00fd] {
-            let error = moved(&kernel(&[(0, paddr, 4)]), LINK).unwrap_err();
+            let error = moved_bytes(&[(0, paddr, 4)]).unwrap_err();
             assert!(matches!(error, ReferenceError::SegmentOutside { index: 0, .. }), "{error}");
         }
     }

@@ -58,17 +58,21 @@ pub fn place(
     Ok(Placement { output, window, copy, refusal: refusal(link, heap) })
 }
 
-fn refusal(link: Link, heap: Range) -> Refusal {
+/// The highest address that the stub's heap may have: behind it the stub refuses to go on.
+pub fn highest_heap(link: Link) -> u64 {
     const VMALLOC_RESERVE: u64 = 128 << 20;
-    let highest = match link.word {
+    match link.word {
         WordSize::Bits64 => 0x3fff_ffff_ffff,
         WordSize::Bits32 => {
-            (link.map.wrapping_neg().wrapping_sub(VMALLOC_RESERVE).wrapping_sub(1)) & 0x7fff_ffff
+            link.map.wrapping_neg().wrapping_sub(VMALLOC_RESERVE).wrapping_sub(1) & 0x7fff_ffff
         }
-    };
-    match highest {
-        _ if heap.start > highest => Refusal::Must(TOO_LARGE),
-        _ if heap.end > highest => Refusal::May(TOO_LARGE),
+    }
+}
+
+fn refusal(link: Link, heap: Range) -> Refusal {
+    match highest_heap(link) {
+        highest if heap.start > highest => Refusal::Must(TOO_LARGE),
+        highest if heap.end > highest => Refusal::May(TOO_LARGE),
         _ => Refusal::Never,
     }
 }

@@ -172,15 +172,10 @@ mod tests {
             let table = table(&[(RelocKind::Abs64, &entries)]);
             let mut twice = bytes.clone();
             relocate(&mut twice, &table, WIDE, 0, first).unwrap();
-            let from_first = Link { physical: first, ..WIDE };
-            // The fields stay where they are: only the distance is counted from the first place.
-            let shifted: Vec<u32> = entries.clone();
-            let offsets_as_before = RelocTable {
-                groups: vec![Group { kind: RelocKind::Abs64, entries: shifted, first_word: 0 }],
-                ..RelocTable::default()
-            };
-            let again = Link { map: WIDE.map.wrapping_add(WIDE.physical).wrapping_sub(first), ..from_first };
-            relocate(&mut twice, &offsets_as_before, again, 0, second).unwrap();
+            // A kernel that was linked for the first place, its fields where they are.
+            let moved_map = WIDE.map.wrapping_add(WIDE.physical).wrapping_sub(first);
+            let linked_there = Link { physical: first, map: moved_map, ..WIDE };
+            relocate(&mut twice, &table, linked_there, 0, second).unwrap();
             let mut straight = bytes;
             relocate(&mut straight, &table, WIDE, 0, second).unwrap();
             prop_assert_eq!(twice, straight);

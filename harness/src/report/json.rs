@@ -2,8 +2,6 @@
 //! The report as JSON. For the same images, seed and number of cases it is the same to the byte, but for
 //! the fields named `duration_ms`.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::campaign::{ImageResult, Plan};
@@ -24,6 +22,7 @@ pub struct Report {
 
 #[derive(Serialize)]
 struct ImageReport {
+    name: String,
     path: String,
     verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +163,8 @@ fn image(result: &ImageResult) -> ImageReport {
     let facts = result.image.as_ref().ok();
     let cases = result.cases.iter().enumerate();
     ImageReport {
-        path: Path::display(&result.path).to_string(),
+        name: result.input.name.clone(),
+        path: result.input.path.display().to_string(),
         verdict: result.verdict(),
         error: result.image.as_ref().err().map(|failure| failure.message.clone()),
         facts: facts.map(|facts| Facts {

@@ -52,7 +52,6 @@ pub fn table(results: &[ImageResult]) -> String {
 }
 
 fn row(result: &ImageResult) -> [String; 8] {
-    let name = result.path.file_name().unwrap_or(result.path.as_os_str()).to_string_lossy();
     let summary = Summary::of(result);
     let time: Duration = result.cases.iter().map(|case| case.duration).sum();
     let (kernel, protocols) = match &result.image {
@@ -68,7 +67,7 @@ fn row(result: &ImageResult) -> [String; 8] {
         ),
     };
     [
-        name.into_owned(),
+        result.input.name.clone(),
         kernel,
         protocols,
         summary.cases.to_string(),
@@ -104,7 +103,7 @@ fn details(text: &mut String, result: &ImageResult) {
         }
     }
     if !lines.is_empty() {
-        let _ = writeln!(text, "\n{}:", result.path.display());
+        let _ = writeln!(text, "\n{}:", result.input.name);
         for line in lines {
             let _ = writeln!(text, "  {line}");
         }
