@@ -228,17 +228,14 @@ impl Slot {
             let (number, result) = state.done.iter().find(failing)?;
             (*number, result.judgement.clone())
         };
-        let keep = judgement
-            .findings
-            .iter()
-            .map(|finding| finding.rule)
-            .find(|rule| *rule != Rule::Table)
-            .unwrap_or(Rule::Table);
-        // A run that never ends takes longest of all, and the image's own findings need no run.
-        let limit = match keep {
-            Rule::Budget => plan.shrink_runs / 8,
-            Rule::Table => 0,
-            _ => plan.shrink_runs,
+        // The image's own findings come first, and need no run.
+        let own = judgement.findings.get(opened.subject.image_findings.len());
+        let keep = own.or(judgement.findings.first())?.rule;
+        let limit = match own.map(|finding| finding.rule) {
+            None => 0,
+            // A run that never ends takes longest of all.
+            Some(Rule::Budget) => plan.shrink_runs / 8,
+            Some(_) => plan.shrink_runs,
         };
         let mut tree = draw(&opened.space, plan.seed, number);
         let Shrunk { case, judgement, .. } = shrink(&mut tree, judgement, keep, limit, |case| {
@@ -286,6 +283,6 @@ fn facts(opened: &Opened) -> ImageFacts {
         protocols: opened.space.protocols().to_vec(),
         table_entries: subject.table.groups.iter().map(|group| group.entries.len()).sum(),
         unpredicted: subject.model.as_ref().err().cloned(),
-        findings: subject.table_findings.clone(),
+        findings: subject.image_findings.clone(),
     }
 }

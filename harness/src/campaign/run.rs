@@ -36,7 +36,7 @@ pub fn run(engine: &dyn Engine, subject: &Subject, case: &Case) -> Run {
 
 fn not_started(subject: &Subject, why: String) -> Run {
     let judgement = Judgement {
-        findings: subject.table_findings.clone(),
+        findings: subject.image_findings.clone(),
         not_judged: vec![why],
         landing: None,
         refused: false,

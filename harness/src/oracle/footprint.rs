@@ -2,7 +2,6 @@
 //! Nothing outside the permitted memory was written: RAM is compared with its fill and with what the
 //! loader put there.
 
-use super::landing::Landing;
 use super::{Finding, Rule, Subject};
 use crate::machine::{Outcome, PAGE, Placed, Setup};
 use crate::range::Range;
@@ -11,15 +10,15 @@ use crate::reference::Placement;
 /// So many ranges are told apart by what lies there; behind that they are only counted.
 const SHOWN: usize = 8;
 
-/// Judges all of RAM. `landing` is where the kernel went, if it went anywhere.
+/// Judges all of RAM. `kernel` is where the kernel went, or may have gone.
 pub fn judge(
     subject: &Subject,
     setup: &Setup,
     outcome: &Outcome,
     placement: &Placement,
-    landing: Option<Landing>,
+    kernel: &[Range],
 ) -> Vec<Finding> {
-    let permitted = permitted(subject, setup, placement, landing);
+    let permitted = permitted(subject, setup, placement, kernel);
     let mut findings: Vec<Finding> = Vec::new();
     let mut last: Option<(u64, usize)> = None;
     for page in outcome.ram.written_pages() {
@@ -78,7 +77,7 @@ fn permitted(
     subject: &Subject,
     setup: &Setup,
     placement: &Placement,
-    landing: Option<Landing>,
+    kernel: &[Range],
 ) -> Vec<Range> {
     let loaded = setup.stub.range();
     let size = subject.image.startup().end.unwrap_or(0).min(placement.window.len());
@@ -87,16 +86,8 @@ fn permitted(
         placement.window,
         boot_params(setup),
     ];
-    if let Some(landing) = landing.filter(|l| believable(subject, placement, l.output)) {
-        ranges.push(Range::sized(landing.output, subject.moved.len() as u64));
-    }
+    ranges.extend(kernel);
     ranges
-}
-
-/// Whether KASLR may have chosen `output`: a stub that puts the kernel anywhere else has no right to.
-fn believable(subject: &Subject, placement: &Placement, output: u64) -> bool {
-    let alignment = subject.image.header().kernel_alignment.map_or(PAGE, u64::from);
-    output == placement.output || output.is_multiple_of(alignment)
 }
 
 fn boot_params(setup: &Setup) -> Range {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::Subject;
 use crate::image::{RelocKind, WordSize};
-use crate::machine::Outcome;
-use crate::reference::fields;
+use crate::machine::{Outcome, PAGE};
+use crate::reference::{Placement, Prediction, fields};
 
 /// What a stub did with the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,21 +23,33 @@ const SAMPLE_BYTES: usize = 64;
 /// So many fields are asked for the distance by which they moved.
 const VOTERS: usize = 4096;
 
-/// Finds the kernel. It is looked for where the jump went, and at the `likely` addresses.
-pub fn find(subject: &Subject, outcome: &Outcome, likely: &[u64]) -> Landing {
+/// A part of the voters that is far too large for chance: one in so many.
+const BELIEVED: usize = 16;
+
+/// Finds the kernel. It is looked for where the jump went or should have gone, and where it must be.
+pub fn find(
+    subject: &Subject,
+    outcome: &Outcome,
+    placement: &Placement,
+    prediction: Option<&Prediction>,
+) -> Landing {
     let jump = outcome.registers.rip.wrapping_sub(subject.entry_offset());
+    let alignment = subject.image.header().kernel_alignment.map_or(PAGE, u64::from).max(PAGE);
+    let likely = [jump - jump % alignment, placement.output];
     let mut output = jump;
     let mut best = similarity(subject, outcome, jump);
-    for candidate in likely {
-        let similarity = similarity(subject, outcome, *candidate);
+    for candidate in likely.into_iter().chain(prediction.map(|prediction| prediction.output)) {
+        let similarity = similarity(subject, outcome, candidate);
         if similarity > best {
-            (output, best) = (*candidate, similarity);
+            (output, best) = (candidate, similarity);
         }
     }
     let virt = match subject.word {
         WordSize::Bits32 => output,
         WordSize::Bits64 => {
-            subject.link.physical.wrapping_add(distance(subject, outcome, output).unwrap_or(0))
+            let link = subject.link.physical;
+            let predicted = prediction.map(|prediction| prediction.virt.wrapping_sub(link));
+            link.wrapping_add(distance(subject, outcome, output, predicted).unwrap_or(0))
         }
     };
     Landing { output, virt }
@@ -59,8 +71,17 @@ fn similarity(subject: &Subject, outcome: &Outcome, output: u64) -> usize {
         .sum()
 }
 
-/// The distance by which most fields moved; of equally many the smallest.
-fn distance(subject: &Subject, outcome: &Outcome, output: u64) -> Option<u64> {
+/// The distance by which the stub meant to move the fields: the `predicted` one if many of them moved by it, else that
+/// of most fields; of equally many the smallest.
+///
+/// A stub that moves a whole group of the table wrongly may have most fields wrong: the memory oracle has to say so,
+/// and would call the right ones wrong if the majority decided.
+fn distance(
+    subject: &Subject,
+    outcome: &Outcome,
+    output: u64,
+    predicted: Option<u64>,
+) -> Option<u64> {
     let all = fields(&subject.table, subject.link);
     let count = all.clone().count();
     let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
@@ -75,6 +96,12 @@ fn distance(subject: &Subject, outcome: &Outcome, output: u64) -> Option<u64> {
             RelocKind::Inverse32 => i64::from(before.wrapping_sub(after) as i32) as u64,
         };
         *votes.entry(moved).or_default() += 1;
+    }
+    let voters: usize = votes.values().sum();
+    let as_predicted = predicted
+        .filter(|moved| votes.get(moved).is_some_and(|count| *count >= voters.div_ceil(BELIEVED)));
+    if as_predicted.is_some() {
+        return as_predicted;
     }
     let most = votes.values().copied().max()?;
     votes.into_iter().find(|(_, count)| *count == most).map(|(moved, _)| moved)

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::case::Case;
 use crate::machine::{End, Outcome, Setup};
+use crate::range::Range;
 use crate::reference;
 
 pub use finding::{Finding, Rule};
@@ -74,7 +75,7 @@ impl Judgement {
 /// Judges one run of `case`, which the machine was told as `setup`.
 pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -> Judgement {
     let mut judgement = Judgement {
-        findings: subject.table_findings.clone(),
+        findings: subject.image_findings.clone(),
         not_judged: Vec::new(),
         landing: None,
         refused: false,
@@ -98,12 +99,33 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
     let ending = ending::judge(subject, outcome, &placement);
     judgement.refused = outcome.end == End::Halted && ending.is_none();
     judgement.findings.extend(ending);
+    let prediction = placement::predict(subject, case, setup, &placement);
     if outcome.end == End::HandOff {
-        judge_kernel(&mut judgement, subject, case, setup, outcome, &placement);
+        judge_kernel(&mut judgement, subject, case, setup, outcome, &placement, &prediction);
     }
-    let written = footprint::judge(subject, setup, outcome, &placement, judgement.landing);
+    let kernel = whereabouts(subject, case, &placement, &prediction, judgement.landing);
+    let written = footprint::judge(subject, setup, outcome, &placement, &kernel);
     judgement.findings.extend(written);
     judgement
+}
+
+/// Where the kernel was put, or may have been put by a stub that did not get as far as starting it.
+fn whereabouts(
+    subject: &Subject,
+    case: &Case,
+    placement: &reference::Placement,
+    prediction: &Result<reference::Prediction, String>,
+    landing: Option<Landing>,
+) -> Vec<Range> {
+    let size = subject.moved.len() as u64;
+    match (landing, prediction) {
+        (Some(landing), _) if placement::believable(subject, placement, landing.output) => {
+            vec![Range::sized(landing.output, size)]
+        }
+        (Some(_), _) => Vec::new(),
+        (None, Ok(prediction)) => vec![Range::sized(prediction.output, size)],
+        (None, Err(_)) => placement::anywhere(case).collect(),
+    }
 }
 
 fn judge_kernel(
@@ -113,13 +135,11 @@ fn judge_kernel(
     setup: &Setup,
     outcome: &Outcome,
     placement: &reference::Placement,
+    prediction: &Result<reference::Prediction, String>,
 ) {
-    let prediction = placement::predict(subject, case, setup, placement);
-    let mut likely = vec![placement.output];
-    likely.extend(prediction.as_ref().ok().map(|prediction| prediction.output));
-    let landing = landing::find(subject, outcome, &likely);
+    let landing = landing::find(subject, outcome, placement, prediction.as_ref().ok());
     judgement.landing = Some(landing);
-    let placed = placement::judge(subject, case, placement, &prediction, landing);
+    let placed = placement::judge(subject, case, placement, prediction, landing);
     judgement.findings.extend(placed);
     judgement.findings.extend(handoff::judge(subject, setup, outcome, placement, landing));
     match memory::judge(subject, outcome, landing) {

@@ -6,7 +6,7 @@ use super::landing::Landing;
 use super::{Finding, Rule, Subject};
 use crate::case::{Case, Layout, MemoryKind, Protocol};
 use crate::image::WordSize;
-use crate::machine::Setup;
+use crate::machine::{PAGE, Setup};
 use crate::range::Range;
 use crate::reference::{Inputs, Placement, Prediction};
 
@@ -114,6 +114,20 @@ fn possible(
         }
     }
     findings
+}
+
+/// Whether KASLR may have chosen `output`: a stub that puts the kernel anywhere else has no right to.
+pub fn believable(subject: &Subject, placement: &Placement, output: u64) -> bool {
+    let alignment = subject.image.header().kernel_alignment.map_or(PAGE, u64::from);
+    output == placement.output || output.is_multiple_of(alignment)
+}
+
+/// The memory that KASLR chooses from, when it is not known how.
+pub fn anywhere(case: &Case) -> impl Iterator<Item = Range> + '_ {
+    let low = Layout::FIRST_MEGABYTE.end;
+    usable(case)
+        .filter(move |range| range.end > low)
+        .map(move |range| Range::new(range.start.max(low), range.end))
 }
 
 fn usable(case: &Case) -> impl Iterator<Item = Range> + '_ {

@@ -4,7 +4,7 @@
 use crate::image::{Compression, Image, ImageError, Kernel, RelocTable, Segment, WordSize};
 use crate::reference::{Link, Model, ReferenceError, moved};
 
-use super::{Finding, table};
+use super::{Finding, Rule, table};
 
 /// An image, ready to be judged.
 pub struct Subject {
@@ -24,8 +24,8 @@ pub struct Subject {
     pub table: RelocTable,
     /// The kernel after the moves of its segments, before relocation.
     pub moved: Vec<u8>,
-    /// What is wrong with the table.
-    pub table_findings: Vec<Finding>,
+    /// What is wrong with the image itself, whatever a run of it shows.
+    pub image_findings: Vec<Finding>,
     /// KASLR's model, or why there is none.
     pub model: Result<Model, String>,
 }
@@ -41,6 +41,14 @@ pub enum SubjectError {
     Reference(#[from] ReferenceError),
 }
 
+/// The header promises loaders the address that the kernel was linked for.
+fn link_address(image: &Image, link: Link) -> Option<Finding> {
+    let promised = image.header().pref_address.filter(|promised| *promised != link.physical)?;
+    let expected = format!("{:#x}, which the kernel is linked for", link.physical);
+    let actual = format!("{promised:#x}");
+    Some(Finding::new(Rule::Placement, "pref_address", expected, actual))
+}
+
 impl Subject {
     /// Decompresses and analyses `image`.
     ///
@@ -51,7 +59,8 @@ impl Subject {
         image.require_relocatable()?;
         let kernel = image.kernel()?;
         let link = Link::new(&image, &kernel)?;
-        let table_findings = table::judge(&image, &kernel, link);
+        let mut image_findings: Vec<Finding> = link_address(&image, link).into_iter().collect();
+        image_findings.extend(table::judge(&image, &kernel, link));
         let model = Model::new(&image, &kernel, link);
         let Kernel { word, payload, entry, segments, table, .. } = kernel;
         let moved = moved(payload, &segments, link)?;
@@ -63,7 +72,7 @@ impl Subject {
             segments,
             table,
             moved,
-            table_findings,
+            image_findings,
             model,
             image,
         })

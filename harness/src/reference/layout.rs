@@ -17,16 +17,17 @@ pub struct Link {
 }
 
 impl Link {
-    /// Reads the link addresses: LOAD_PHYSICAL_ADDR from the header's `pref_address`, the map from the
-    /// first segment.
+    /// Reads the link addresses from the first segment, which starts at LOAD_PHYSICAL_ADDR
+    /// (arch/x86/kernel/vmlinux.lds.S). The header's `pref_address` should be the same, but nothing that the stub does
+    /// depends on it.
     ///
     /// # Errors
     ///
     /// No `pref_address` (boot protocol before 2.10), or a kernel without segments.
     pub fn new(image: &Image, kernel: &Kernel) -> Result<Link, ReferenceError> {
-        let physical =
-            image.header().pref_address.ok_or(ReferenceError::MissingField("pref_address"))?;
+        image.header().pref_address.ok_or(ReferenceError::MissingField("pref_address"))?;
         let first = kernel.segments.first().ok_or(ReferenceError::NoSegments)?;
+        let physical = first.paddr;
         let map = match kernel.word {
             WordSize::Bits32 => first.vaddr.wrapping_sub(first.paddr) & 0xffff_ffff,
             // The only map that x86_64 has ever had (asm/page_64_types.h).
