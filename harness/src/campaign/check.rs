@@ -282,7 +282,7 @@ fn facts(opened: &Opened) -> ImageFacts {
         compression: subject.compression,
         protocols: opened.space.protocols().to_vec(),
         table_entries: subject.table.groups.iter().map(|group| group.entries.len()).sum(),
-        unpredicted: subject.model.as_ref().err().cloned(),
+        unpredicted: subject.model.as_ref().err().filter(|_| subject.image.stub().kaslr).cloned(),
         findings: subject.image_findings.clone(),
     }
 }

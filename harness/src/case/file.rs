@@ -116,6 +116,7 @@ mod tests {
             load,
             kernel_alignment: alignment,
             command_line,
+            screen: false,
             timer,
             fill: load.rotate_left(7),
             budget: 1,

@@ -24,8 +24,8 @@ impl Layout {
     pub const PAGE_TABLES: Range = Range { start: 0x4_0000, end: 0x8_0000 };
     /// Extended BIOS data, video memory and ROMs.
     pub const UPPER: Range = Range { start: 0x9_f000, end: 0x10_0000 };
-    /// Text screen (color and monochrome).
-    pub const SCREEN: Range = Range { start: 0xb_0000, end: 0xc_0000 };
+    /// The text screen: a character and its colour for each place.
+    pub const SCREEN: Range = Range { start: 0xb_8000, end: 0xb_8fa0 };
     /// What a PC always has at the bottom, whatever the memory map says.
     pub const FIRST_MEGABYTE: Range = Range { start: 0, end: 0x10_0000 };
 }
@@ -249,6 +249,7 @@ mod tests {
             load: 0x200_0000,
             kernel_alignment: None,
             command_line: "nokaslr".into(),
+            screen: false,
             timer: vec![1],
             fill: 2,
             budget: 3,

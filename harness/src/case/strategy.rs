@@ -40,6 +40,8 @@ pub struct Space {
     least_alignment: u64,
     above_4g: bool,
     budget: u64,
+    /// Whether the stub can print to a serial port.
+    serial: bool,
     /// Below 4 GiB, where the stub does not refuse to go.
     accepted: u64,
 }
@@ -119,6 +121,7 @@ impl Space {
             kernel_alignment,
             least_alignment: least.clamp(PAGE, kernel_alignment),
             budget: budget(image.payload()),
+            serial: image.stub().serial,
             accepted: FOUR_GIB.min(highest_heap.saturating_add(1)),
         })
     }
@@ -202,6 +205,8 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
                 load,
                 kernel_alignment: (alignment != space.kernel_alignment).then_some(alignment),
                 command_line,
+                // With KASLR what is printed on a screen would change boot_params, and so the entropy.
+                screen: !kaslr || !space.serial,
                 timer,
                 fill,
                 budget: space.budget,
