@@ -30,6 +30,8 @@ pub fn add(trials: &mut Trials) {
     cloud("stub::subtracting_instead_of_adding_shows_in_memory", subtracted);
     cloud("stub::every_other_entry_skipped_shows_in_memory", every_other);
     cloud("stub::a_wrong_jump_target_is_the_only_finding_with_and_without_kaslr", wrong_target);
+    cloud("stub::a_jump_astray_is_the_only_finding_with_and_without_kaslr", astray);
+    cloud("stub::a_wrong_segment_shows_at_the_hand_off", segment);
     cloud("stub::wrong_boot_params_show_at_the_hand_off", wrong_boot_params);
     cloud("stub::flags_left_set_show_at_the_hand_off", flags);
     cloud("stub::stores_outside_the_permitted_memory_are_found_by_their_owner", stores);
@@ -97,6 +99,24 @@ fn wrong_target(kernel: &Kernel) {
         let judgement = kernel.damaged(file.clone(), &case);
         assert_says(&judgement, &[(Rule::HandOff, "rip", &hex(right), &hex(right + 16))]);
     }
+}
+
+/// `xor %eax, %eax` before the jump.
+fn astray(kernel: &Kernel) {
+    let (file, _) = detour(kernel, HAND_OFF, 5, &[0x31, 0xc0]);
+    for case in [plain(kernel, LOAD), kaslr(kernel, LOAD), unpredictable(kernel, LOAD)] {
+        let right =
+            kernel.conforms(&case).landing.unwrap().output + kernel.subject().entry_offset();
+        let judgement = kernel.damaged(file.clone(), &case);
+        assert_says(&judgement, &[(Rule::HandOff, "rip", &hex(right), "0x0")]);
+    }
+}
+
+/// `mov $0x10, %ecx; mov %ecx, %ds`: the code segment.
+fn segment(kernel: &Kernel) {
+    let (file, _) = detour(kernel, HAND_OFF, 5, &[0xb9, 0x10, 0, 0, 0, 0x8e, 0xd9]);
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    assert_says(&judgement, &[(Rule::HandOff, "ds", "0x18", "0x10")]);
 }
 
 /// `xor %esi, %esi` instead of the address of boot_params.
