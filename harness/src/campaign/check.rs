@@ -13,7 +13,7 @@ use crate::case::{Case, Protocol, Protocols, Space};
 use crate::exit::Exit;
 use crate::image::{Compression, Image, WordSize};
 use crate::machine::Engine;
-use crate::oracle::{Finding, Judgement, Rule, Subject, SubjectError, Verdict};
+use crate::oracle::{Finding, Judgement, Rule, Subject, Verdict};
 use crate::reference::highest_heap;
 
 /// What to do with each image.
@@ -260,13 +260,8 @@ impl Slot {
 fn open(path: &Path, plan: &Plan) -> Result<Opened, ImageFailure> {
     let image = Image::open(path)
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
-    let subject = Subject::new(image).map_err(|error| ImageFailure {
-        exit: match &error {
-            SubjectError::Image(error) => error.exit(),
-            SubjectError::Reference(_) => Exit::CannotJudge,
-        },
-        message: error.to_string(),
-    })?;
+    let subject = Subject::new(image)
+        .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
     let highest = highest_heap(subject.link);
     let space = Space::new(&subject.image, subject.word, plan.protocols, highest)
         .map_err(|error| ImageFailure { message: error.to_string(), exit: Exit::CannotJudge })?;

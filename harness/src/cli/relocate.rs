@@ -51,7 +51,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let named = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", args.image.display());
     let image = Image::open(&args.image)
         .map_err(|error| Failure { exit: error.exit(), error: named(&error) })?;
-    let mut subject = Subject::new(image).map_err(|error| Failure::cannot_judge(named(&error)))?;
+    let mut subject = Subject::new(image)
+        .map_err(|error| Failure { exit: error.exit(), error: named(&error) })?;
     let link = subject.link;
     let virt = match (subject.word, args.virt) {
         (WordSize::Bits32, Some(_)) => {

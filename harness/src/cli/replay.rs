@@ -63,8 +63,10 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             file.image.sha256
         )));
     }
-    let subject = Subject::new(image)
-        .map_err(|error| Failure::cannot_judge(anyhow!("{}: {error}", path.display())))?;
+    let subject = Subject::new(image).map_err(|error| Failure {
+        exit: error.exit(),
+        error: anyhow!("{}: {error}", path.display()),
+    })?;
     place(&subject.image, subject.word, &file.case)
         .map_err(|error| Failure::usage(anyhow!("{}: case.{error}", args.case.display())))?;
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Where the kernel ended up, and what it was relocated for: read from the memory that the stub left.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::iter;
 
 use super::Subject;
 use crate::image::{RelocKind, WordSize};
@@ -26,7 +28,8 @@ const VOTERS: usize = 4096;
 /// A part of the voters that is far too large for chance: one in so many.
 const BELIEVED: usize = 16;
 
-/// Finds the kernel. It is looked for where the jump went or should have gone, and where it must be.
+/// Finds the kernel. It is looked for where the jump went or should have gone, and where it must be; where that is not
+/// known, and the jump went astray, wherever it may be.
 pub fn find(
     subject: &Subject,
     outcome: &Outcome,
@@ -35,14 +38,15 @@ pub fn find(
 ) -> Landing {
     let jump = outcome.registers.rip.wrapping_sub(subject.entry_offset());
     let alignment = subject.image.header().kernel_alignment.map_or(PAGE, u64::from).max(PAGE);
-    let likely = [jump - jump % alignment, placement.output];
-    let mut output = jump;
-    let mut best = similarity(subject, outcome, jump);
-    for candidate in likely.into_iter().chain(prediction.map(|prediction| prediction.output)) {
-        let similarity = similarity(subject, outcome, candidate);
-        if similarity > best {
-            (output, best) = (candidate, similarity);
-        }
+    let likely = [jump, jump - jump % alignment, placement.output];
+    let likely = likely.into_iter().chain(prediction.map(|prediction| prediction.output));
+    let (mut output, similarity) = most_similar(subject, outcome, likely);
+    if prediction.is_none() && similarity < SAMPLES * SAMPLE_BYTES / 2 {
+        let everywhere = outcome.ram.ranges().flat_map(|region| {
+            let first = region.start.next_multiple_of(alignment);
+            (first..region.end).step_by(alignment as usize)
+        });
+        (output, _) = most_similar(subject, outcome, iter::once(output).chain(everywhere));
     }
     let virt = match subject.word {
         WordSize::Bits32 => output,
@@ -53,6 +57,18 @@ pub fn find(
         }
     };
     Landing { output, virt }
+}
+
+/// The first of the places that look most like the kernel, and how much it does.
+fn most_similar(
+    subject: &Subject,
+    outcome: &Outcome,
+    places: impl Iterator<Item = u64>,
+) -> (u64, usize) {
+    places
+        .map(|place| (place, similarity(subject, outcome, place)))
+        .min_by_key(|(_, similarity)| Reverse(*similarity))
+        .expect("the jump went somewhere")
 }
 
 /// How many bytes of a sample of the kernel stand at `output`; relocated fields cost a few.

@@ -10,6 +10,7 @@ mod handoff;
 mod landing;
 mod memory;
 mod placement;
+mod segments;
 mod subject;
 mod table;
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! One image with everything that the reference says about it: made once, used by all of its cases.
 
+use crate::exit::Exit;
 use crate::image::{Compression, Image, ImageError, Kernel, RelocTable, Segment, WordSize};
 use crate::reference::{Link, Model, ReferenceError, moved};
 
-use super::{Finding, Rule, table};
+use super::{Finding, segments, table};
 
 /// An image, ready to be judged.
 pub struct Subject {
@@ -41,12 +42,14 @@ pub enum SubjectError {
     Reference(#[from] ReferenceError),
 }
 
-/// The header promises loaders the address that the kernel was linked for.
-fn link_address(image: &Image, link: Link) -> Option<Finding> {
-    let promised = image.header().pref_address.filter(|promised| *promised != link.physical)?;
-    let expected = format!("{:#x}, which the kernel is linked for", link.physical);
-    let actual = format!("{promised:#x}");
-    Some(Finding::new(Rule::Placement, "pref_address", expected, actual))
+impl SubjectError {
+    /// The exit code that this error ends a command with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            SubjectError::Image(error) => error.exit(),
+            SubjectError::Reference(_) => Exit::CannotJudge,
+        }
+    }
 }
 
 impl Subject {
@@ -59,7 +62,7 @@ impl Subject {
         image.require_relocatable()?;
         let kernel = image.kernel()?;
         let link = Link::new(&image, &kernel)?;
-        let mut image_findings: Vec<Finding> = link_address(&image, link).into_iter().collect();
+        let mut image_findings = segments::judge(&image, &kernel, link);
         image_findings.extend(table::judge(&image, &kernel, link));
         let model = Model::new(&image, &kernel, link);
         let Kernel { word, payload, entry, segments, table, .. } = kernel;

@@ -117,6 +117,15 @@ pub fn patch_stub(
     if length == 0 || offset + replacement.len() > length {
         return Err(RebuildError::Patch { found: replacement.len(), offset, length });
     }
+    let place = find_in_stub(image, pattern)?;
+    let mut file = image.file().to_vec();
+    write_stub(image, &mut file, place + offset, replacement);
+    Ok(file)
+}
+
+/// The offset in the protected-mode part of the only place outside the payload where `pattern` matches.
+pub fn find_in_stub(image: &Image, pattern: &[Option<u8>]) -> Result<usize, RebuildError> {
+    let length = pattern.len();
     let payload = &image.payload().range;
     let matches = |window: &[u8]| {
         window.iter().zip(pattern).all(|(byte, wanted)| wanted.is_none_or(|wanted| wanted == *byte))
@@ -129,13 +138,16 @@ pub fn patch_stub(
         .filter(|(_, window)| matches(window))
         .map(|(at, _)| at)
         .collect();
-    let [place] = places[..] else {
-        return Err(RebuildError::Pattern { found: places.len() });
-    };
-    let start = image.header().setup_size() + place + offset;
-    let mut file = image.file().to_vec();
-    file[start..start + replacement.len()].copy_from_slice(replacement);
-    Ok(file)
+    match places[..] {
+        [place] => Ok(place),
+        _ => Err(RebuildError::Pattern { found: places.len() }),
+    }
+}
+
+/// Overwrites `file`, which began as a copy of the image's, at the offset `at` of its protected-mode part.
+pub fn write_stub(image: &Image, file: &mut [u8], at: usize, bytes: &[u8]) {
+    let start = image.header().setup_size() + at;
+    file[start..start + bytes.len()].copy_from_slice(bytes);
 }
 
 /// Reads a pattern for [`patch_stub`] such as "48 89 ?? 24".

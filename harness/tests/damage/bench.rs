@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The bench that damaged kernels are put on: kernels from the cache, cases, runs, and what must be said of them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use relocheck::campaign;
+use relocheck::case::{Case, MemoryEntry, MemoryKind, Protocol};
+use relocheck::corpus::Corpus;
+use relocheck::image::{Image, WordSize};
+use relocheck::machine::{Engine, UnicornEngine};
+use relocheck::oracle::{Judgement, Rule, Subject, Verdict};
+
+/// 6.1 for x86_64, LZ4: the quickest.
+pub const CLOUD: &str = "debian-cloud";
+/// 6.1 for i386, xz.
+pub const I386: &str = "debian-686-pae";
+/// 7.x for x86_64, zstd.
+pub const NEWEST: &str = "debian-cloud-newest";
+
+const MIB: u64 = 1 << 20;
+/// LOAD_PHYSICAL_ADDR of all these kernels.
+pub const LINKED: u64 = 16 * MIB;
+/// A load address that every kernel here stays at: its output overlaps the image as it was loaded.
+pub const LOAD: u64 = 80 * MIB;
+/// The load address from which every kernel here moves to [`LINKED`]: nothing overlaps.
+pub const LOW: u64 = MIB;
+/// Far more blocks than any of these kernels needs.
+const BUDGET: u64 = 1 << 32;
+
+/// A real kernel.
+pub struct Kernel {
+    /// Its image, undamaged.
+    pub image: Image,
+    /// Where the image is.
+    pub path: PathBuf,
+    subject: OnceLock<Subject>,
+    conforming: Mutex<Vec<(Case, Judgement)>>,
+}
+
+impl Kernel {
+    fn open(path: PathBuf) -> Kernel {
+        let image = Image::open(&path).expect("the cache holds bzImages");
+        Kernel { image, path, subject: OnceLock::new(), conforming: Mutex::default() }
+    }
+
+    /// What the reference says of the undamaged image.
+    pub fn subject(&self) -> &Subject {
+        self.subject.get_or_init(|| subject(self.image.file().to_vec()))
+    }
+
+    /// Runs the undamaged image, which must conform. Each case is run once.
+    pub fn conforms(&self, case: &Case) -> Judgement {
+        let known = |conforming: &Vec<(Case, Judgement)>| {
+            conforming
+                .iter()
+                .find(|(known, _)| known == case)
+                .map(|(_, judgement)| judgement.clone())
+        };
+        let lock = || self.conforming.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(judgement) = known(&lock()) {
+            return judgement;
+        }
+        let judgement = campaign::run(engine(), self.subject(), case).judgement;
+        assert_eq!(judgement.verdict(), Verdict::Conforms, "the twin: {}", said(&judgement));
+        lock().push((case.clone(), judgement.clone()));
+        judgement
+    }
+
+    /// Judges a damaged copy of this image; the undamaged one conforms with the same case.
+    pub fn damaged(&self, file: Vec<u8>, case: &Case) -> Judgement {
+        self.conforms(case);
+        judge(file, case)
+    }
+}
+
+/// The reference for an image file that can be judged.
+pub fn subject(file: Vec<u8>) -> Subject {
+    let image = Image::parse(file).expect("the damage leaves a bzImage");
+    Subject::new(image).unwrap_or_else(|error| panic!("the damage leaves a kernel: {error}"))
+}
+
+/// Judges one run of an image file.
+pub fn judge(file: Vec<u8>, case: &Case) -> Judgement {
+    campaign::run(engine(), &subject(file), case).judgement
+}
+
+/// The engine of all tests but those about engines.
+pub fn engine() -> &'static dyn Engine {
+    static ENGINE: OnceLock<UnicornEngine> = OnceLock::new();
+    ENGINE.get_or_init(|| UnicornEngine::new(Duration::from_secs(60)))
+}
+
+/// A case without KASLR, on a PC with 1 GiB.
+pub fn plain(kernel: &Kernel, load: u64) -> Case {
+    case(kernel, load, "earlyprintk=ttyS0 nokaslr", 1 << 30)
+}
+
+/// A case with KASLR.
+pub fn kaslr(kernel: &Kernel, load: u64) -> Case {
+    case(kernel, load, "earlyprintk=ttyS0", 1 << 30)
+}
+
+/// A case in which KASLR chooses, and the reference cannot tell what.
+pub fn unpredictable(kernel: &Kernel, load: u64) -> Case {
+    case(kernel, load, "earlyprintk=ttyS0 acpi=off", 1 << 30)
+}
+
+/// A case by `command_line` on a PC whose RAM ends at `memory`.
+pub fn case(kernel: &Kernel, load: u64, command_line: &str, memory: u64) -> Case {
+    let entry = |start, end| MemoryEntry { start, end, kind: MemoryKind::Usable };
+    Case {
+        protocol: match kernel.subject().word {
+            WordSize::Bits32 => Protocol::Bits32,
+            WordSize::Bits64 => Protocol::Bits64,
+        },
+        load,
+        kernel_alignment: None,
+        command_line: command_line.to_owned(),
+        timer: vec![0x1234, 0xbeef],
+        fill: 1,
+        budget: BUDGET,
+        memory: vec![entry(0, 0x9_fc00), entry(MIB, memory)],
+    }
+}
+
+/// One line per finding.
+pub fn said(judgement: &Judgement) -> String {
+    let findings = judgement.findings.iter().map(|finding| format!("\n  {finding}"));
+    let doubts = judgement.not_judged.iter().map(|why| format!("\n  not judged: {why}"));
+    findings.chain(doubts).collect()
+}
+
+/// What a finding must say: its rule, and what place, expected and actual contain.
+pub type Says<'a> = (Rule, &'a str, &'a str, &'a str);
+
+/// Exactly these findings are there, in this order, and nothing was left unjudged.
+pub fn assert_says(judgement: &Judgement, wanted: &[Says]) {
+    let fits = judgement.findings.len() == wanted.len()
+        && judgement.not_judged.is_empty()
+        && judgement.findings.iter().zip(wanted).all(
+            |(finding, (rule, place, expected, actual))| {
+                finding.rule == *rule
+                    && finding.place.contains(place)
+                    && finding.expected.contains(expected)
+                    && finding.actual.contains(actual)
+            },
+        );
+    assert!(fits, "wanted {wanted:#?}, but it was said:{}", said(judgement));
+}
+
+/// Only `rule` is broken, first of all at a place that contains `place`.
+pub fn assert_only(judgement: &Judgement, rule: Rule, place: &str) {
+    let fits = judgement.findings.first().is_some_and(|finding| finding.place.contains(place))
+        && judgement.findings.iter().all(|finding| finding.rule == rule)
+        && judgement.not_judged.is_empty();
+    assert!(fits, "wanted {rule} at {place} alone, but it was said:{}", said(judgement));
+}
+
+/// An address as findings show it.
+pub fn hex(address: u64) -> String {
+    format!("{address:#x}")
+}
+
+/// The tests, with the kernels that they need.
+pub struct Trials {
+    trials: Vec<Trial>,
+    kernels: Vec<(&'static str, Source)>,
+}
+
+#[derive(Clone)]
+enum Source {
+    Cached(PathBuf, Arc<OnceLock<Kernel>>),
+    Missing(String),
+}
+
+impl Trials {
+    /// Looks for the kernels, and says which are missing.
+    pub fn new() -> Trials {
+        let corpus = Corpus::open(None).map_err(|error| error.to_string());
+        let kernels: Vec<_> = [CLOUD, I386, NEWEST]
+            .into_iter()
+            .map(|name| {
+                let found = corpus.as_ref().map_err(Clone::clone).and_then(|c| cached(c, name));
+                let source = match found {
+                    Ok(path) => Source::Cached(path, Arc::default()),
+                    Err(why) => Source::Missing(why),
+                };
+                (name, source)
+            })
+            .collect();
+        for (name, source) in &kernels {
+            if let Source::Missing(why) = source {
+                eprintln!("SKIPPED: the tests on {name}: {why}");
+            }
+        }
+        Trials { trials: Vec::new(), kernels }
+    }
+
+    /// Adds a test on one kernel; ignored if that is missing.
+    pub fn on(&mut self, kernel: &'static str, name: &str, test: fn(&Kernel)) {
+        let (_, source) =
+            self.kernels.iter().find(|(known, _)| *known == kernel).expect("a known kernel");
+        let trial = match source.clone() {
+            Source::Cached(path, opened) => Trial::test(name, move || {
+                test(opened.get_or_init(|| Kernel::open(path)));
+                Ok(())
+            }),
+            Source::Missing(why) => {
+                Trial::test(name, move || Err(Failed::from(format!("SKIPPED: {kernel}: {why}"))))
+                    .with_kind(format!("SKIPPED without {kernel}"))
+                    .with_ignored_flag(true)
+            }
+        };
+        self.trials.push(trial);
+    }
+
+    /// Adds a test that needs no kernel.
+    pub fn anywhere(&mut self, name: &str, test: fn()) {
+        self.trials.push(Trial::test(name, move || {
+            test();
+            Ok(())
+        }));
+    }
+
+    /// Runs what the command line asks for.
+    pub fn run(self) -> ExitCode {
+        libtest_mimic::run(&Arguments::from_args(), self.trials).exit_code()
+    }
+}
+
+fn cached(corpus: &Corpus, name: &str) -> Result<PathBuf, String> {
+    let entry = corpus.entry(name).map_err(|error| error.to_string())?;
+    let cached = corpus.cached(entry).map_err(|error| error.to_string())?;
+    cached
+        .map(|image| image.path)
+        .ok_or_else(|| format!("not fetched: run `relocheck corpus fetch {name}`"))
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The way from a damaged image to a case that shows the damage again, through the program.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::bench::{CLOUD, Kernel, Trials};
+use crate::patch::{HAND_OFF, detour, patched};
+
+pub fn add(trials: &mut Trials) {
+    let mut cloud = |name, test| trials.on(CLOUD, name, test);
+    cloud("binary::a_wrong_hand_off_is_found_and_replays_byte_for_byte", hand_off);
+    cloud("binary::a_subtraction_is_found_and_replays_byte_for_byte", subtraction);
+}
+
+/// Runs the program with `args`.
+pub fn relocheck(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_relocheck")).args(args).output().expect("the program starts")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary folder with a name in UTF-8")
+}
+
+fn hand_off(kernel: &Kernel) {
+    check_and_replay(&detour(kernel, HAND_OFF, 5, &[0xfd]).0, "hand-off", "direction flag");
+}
+
+fn subtraction(kernel: &Kernel) {
+    let file = patched(kernel, "48 83 ee 04 01 0a 48 63 16", 4, &[0x29]);
+    check_and_replay(&file, "memory", "field of the 32-bit entry");
+}
+
+/// The check of `image` finds `rule` broken at `place`; what it wrote shows that again.
+fn check_and_replay(image: &[u8], rule: &str, place: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bzImage");
+    std::fs::write(&path, image).unwrap();
+    let cases = folder.path().join("cases");
+    let output = relocheck(&[
+        "check",
+        "--bases",
+        "8",
+        "--case-dir",
+        text(&cases),
+        "--format",
+        "json",
+        text(&path),
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_found(&report["images"][0]["shrunk"]["findings"], rule, place);
+
+    let written: Vec<_> =
+        std::fs::read_dir(&cases).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [case] = &written[..] else { panic!("{written:?}") };
+    let replay = || relocheck(&["replay", "--format", "json", text(case)]);
+    let (first, second) = (replay(), replay());
+    assert_eq!(first.status.code(), Some(1), "{}", String::from_utf8_lossy(&first.stderr));
+    let replayed: Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_found(&replayed["findings"], rule, place);
+    assert_eq!(first, second);
+}
+
+fn assert_found(findings: &Value, rule: &str, place: &str) {
+    let findings = findings.as_array().expect("a list of findings");
+    let first = findings.first().expect("a finding");
+    assert!(findings.iter().all(|finding| finding["rule"] == rule), "{findings:#?}");
+    assert!(first["place"].as_str().unwrap().contains(place), "{first:#}");
+}
