@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Proves that a Linux x86 bzImage relocates itself correctly.
 
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod campaign;
 pub mod case;
 pub mod cli;

@@ -17,8 +17,9 @@ const E820_ENTRY: usize = 20;
 /// `type_of_loader` of a loader without an assigned number (boot.rst).
 const UNDEFINED_LOADER: u8 = 0xff;
 
-/// Columns and lines of the text screen.
+/// Columns of the text screen.
 pub const SCREEN_COLUMNS: usize = 80;
+/// Lines of the text screen.
 pub const SCREEN_LINES: usize = 25;
 /// The BIOS's number for that mode, in colour: the screen's memory is at 0xb8000.
 const TEXT_MODE: u8 = 3;

@@ -107,4 +107,9 @@ impl Case {
     pub fn asks_for_kaslr(&self) -> bool {
         !self.command_line.split_ascii_whitespace().any(|word| word == "nokaslr")
     }
+
+    /// Whether the stub has something to print its errors on.
+    pub fn has_console(&self) -> bool {
+        self.screen || self.command_line.contains("earlyprintk=")
+    }
 }

@@ -265,6 +265,13 @@ mod tests {
     }
 
     #[test]
+    fn without_a_page_map_every_page_may_have_been_written() {
+        let mut pages = Vec::new();
+        ram().regions[2].written_pages(None, &mut pages);
+        assert_eq!(pages, [0, 1, 2, 3, 4].map(|page| (1 << 45) + page * PAGE));
+    }
+
+    #[test]
     fn accesses_outside_are_refused_with_the_first_bad_address() {
         let mut ram = ram();
         assert_eq!(ram.read_u64(0x10_0000), Err(OutsideRam(0x10_0000)));

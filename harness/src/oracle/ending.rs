@@ -2,7 +2,7 @@
 //! Runs that did not reach the kernel: the stub stopped, faulted, or never came to an end.
 
 use super::{Finding, Rule, Subject};
-use crate::case::{Layout, SCREEN_COLUMNS, SCREEN_LINES};
+use crate::case::{Case, Layout, SCREEN_COLUMNS, SCREEN_LINES};
 use crate::machine::{End, Outcome};
 use crate::reference::{Placement, Refusal};
 
@@ -10,13 +10,22 @@ use crate::reference::{Placement, Refusal};
 const HALTED: &str = "-- System halted";
 
 /// Judges the way in which the run ended; nothing if that was the hand-off, or a refusal where one is due.
-pub fn judge(subject: &Subject, outcome: &Outcome, placement: &Placement) -> Option<Finding> {
+///
+/// # Errors
+///
+/// A stub that may refuse here stopped, and had nothing to say why on.
+pub fn judge(
+    subject: &Subject,
+    case: &Case,
+    outcome: &Outcome,
+    placement: &Placement,
+) -> Result<Option<Finding>, String> {
     let due = match placement.refusal {
         Refusal::Never => None,
         Refusal::May(text) | Refusal::Must(text) => Some(text),
     };
     let place = location(subject, outcome);
-    match &outcome.end {
+    Ok(match &outcome.end {
         End::HandOff => match placement.refusal {
             Refusal::Must(text) => {
                 Some(Finding::new(Rule::Halt, "stub", format!("to stop: {text}"), "it went on"))
@@ -27,7 +36,10 @@ pub fn judge(subject: &Subject, outcome: &Outcome, placement: &Placement) -> Opt
             let text = error_text(&String::from_utf8_lossy(&outcome.serial))
                 .or_else(|| error_text(&screen(outcome)));
             if due.is_some() && text.as_deref() == due {
-                return None;
+                return Ok(None);
+            }
+            if due.is_some() && text.is_none() && !case.has_console() {
+                return Err("the stub stopped, and the case gives it no console to say why".into());
             }
             let expected =
                 due.map_or("the jump into the kernel".into(), |t| format!("to stop: {t}"));
@@ -60,7 +72,7 @@ pub fn judge(subject: &Subject, outcome: &Outcome, placement: &Placement) -> Opt
             format!("still running after {blocks} blocks of code"),
         )),
         End::Unsupported(_) => None,
-    }
+    })
 }
 
 /// Where in the stub the instruction pointer is.

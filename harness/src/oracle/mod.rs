@@ -97,9 +97,13 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
         judgement.not_judged.push(what.clone());
         return judgement;
     }
-    let ending = ending::judge(subject, outcome, &placement);
-    judgement.refused = outcome.end == End::Halted && ending.is_none();
-    judgement.findings.extend(ending);
+    match ending::judge(subject, case, outcome, &placement) {
+        Ok(ending) => {
+            judgement.refused = outcome.end == End::Halted && ending.is_none();
+            judgement.findings.extend(ending);
+        }
+        Err(why) => judgement.not_judged.push(why),
+    }
     let prediction = placement::predict(subject, case, setup, &placement);
     if outcome.end == End::HandOff {
         judge_kernel(&mut judgement, subject, case, setup, outcome, &placement, &prediction);
