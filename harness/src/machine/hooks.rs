@@ -157,7 +157,11 @@ pub fn install(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
 }
 
 /// Makes the engine count translated blocks, and stop when the budget is used up.
+///
+/// The count must repeat exactly, so the engine's TLB keeps its size: growing it stops the guest inside a
+/// block, at a moment that depends on the host's clock.
 pub fn count_blocks(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
+    uc.get_data_mut().tlb_size = TLB_ENOUGH;
     uc.add_block_hook(1, 0, |uc, _, _| {
         let state = uc.get_data_mut();
         state.blocks += 1;
