@@ -263,11 +263,8 @@ fn open(path: &Path, plan: &Plan) -> Result<Opened, ImageFailure> {
     let subject = Subject::new(image)
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
     let highest = highest_heap(subject.link);
-    let space =
-        Space::new(&subject.image, subject.word, plan.protocols, highest).ok_or(ImageFailure {
-            message: "the image has no entry point for the protocol asked for".into(),
-            exit: Exit::CannotJudge,
-        })?;
+    let space = Space::new(&subject.image, subject.word, plan.protocols, highest)
+        .map_err(|error| ImageFailure { message: error.to_string(), exit: Exit::CannotJudge })?;
     Ok(Opened { subject, space })
 }
 
@@ -280,7 +277,7 @@ fn facts(opened: &Opened) -> ImageFacts {
         compression: subject.compression,
         protocols: opened.space.protocols().to_vec(),
         table_entries: subject.table.groups.iter().map(|group| group.entries.len()).sum(),
-        unpredicted: subject.model.as_ref().err().cloned(),
+        unpredicted: subject.model.as_ref().err().filter(|_| subject.image.stub().kaslr).cloned(),
         findings: subject.image_findings.clone(),
     }
 }

@@ -72,6 +72,7 @@ mod tests {
             load: page * 4096,
             kernel_alignment: None,
             command_line: String::new(),
+            screen: false,
             timer: vec![],
             fill: 0,
             budget: 1,

@@ -17,6 +17,12 @@ const E820_ENTRY: usize = 20;
 /// `type_of_loader` of a loader without an assigned number (boot.rst).
 const UNDEFINED_LOADER: u8 = 0xff;
 
+/// Columns and lines of the text screen.
+pub const SCREEN_COLUMNS: usize = 80;
+pub const SCREEN_LINES: usize = 25;
+/// The BIOS's number for that mode, in colour: the screen's memory is at 0xb8000.
+const TEXT_MODE: u8 = 3;
+
 /// Fills the page as boot.rst asks a 32- or 64-bit loader to: zeroes, the image's own setup header, and
 /// the fields that are the loader's to write.
 pub fn build(header: &SetupHeader, case: &Case, command_line: u32) -> Vec<u8> {
@@ -28,6 +34,11 @@ pub fn build(header: &SetupHeader, case: &Case, command_line: u32) -> Vec<u8> {
     put(offset_of!(boot_params, hdr.type_of_loader), &[UNDEFINED_LOADER]);
     put(offset_of!(boot_params, hdr.code32_start), &(case.load as u32).to_le_bytes());
     put(offset_of!(boot_params, hdr.cmd_line_ptr), &command_line.to_le_bytes());
+    if case.screen {
+        put(offset_of!(boot_params, screen_info.orig_video_mode), &[TEXT_MODE]);
+        put(offset_of!(boot_params, screen_info.orig_video_cols), &[SCREEN_COLUMNS as u8]);
+        put(offset_of!(boot_params, screen_info.orig_video_lines), &[SCREEN_LINES as u8]);
+    }
     if let Some(alignment) = case.kernel_alignment {
         put(offset_of!(boot_params, hdr.kernel_alignment), &(alignment as u32).to_le_bytes());
     }

@@ -101,3 +101,67 @@ impl CaseFile {
         Ok(file)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::case::{MemoryEntry, MemoryKind, Protocol};
+
+    fn file(load: u64, command_line: String, timer: Vec<u16>, alignment: Option<u64>) -> CaseFile {
+        let memory = MemoryEntry { start: 0, end: u64::MAX, kind: MemoryKind::Nvs };
+        let case = Case {
+            protocol: Protocol::Bits64,
+            load,
+            kernel_alignment: alignment,
+            command_line,
+            screen: false,
+            timer,
+            fill: load.rotate_left(7),
+            budget: 1,
+            memory: vec![memory],
+        };
+        CaseFile::new(ImageRef { path: "a b".into(), sha256: "00".into() }, case)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            load in any::<u64>(),
+            command_line in any::<String>(),
+            timer in proptest::collection::vec(any::<u16>(), 0..4),
+            alignment in any::<Option<u64>>(),
+        ) {
+            let file = file(load, command_line, timer, alignment);
+            prop_assert_eq!(CaseFile::parse(&file.to_toml()), Ok(file));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in any::<String>()) {
+            let _ = CaseFile::parse(&text);
+        }
+    }
+
+    fn error(from: &str, to: &str) -> String {
+        let text = file(0x100_0000, String::new(), vec![1], None).to_toml();
+        assert!(text.contains(from), "{text}");
+        CaseFile::parse(&text.replace(from, to)).unwrap_err()
+    }
+
+    #[test]
+    fn errors_are_one_line_that_names_the_place() {
+        for (from, to, expected) in [
+            ("load = \"0x1000000\"", "load = 4096", "line 9 (load = 4096): "),
+            ("load = \"0x1000000\"", "load = \"0xg\"", "\"0xg\""),
+            ("budget = 1", "budget = 1\nspeed = 2", "unknown field `speed`"),
+            ("version = 1", "version = 7", "version: expected 1, found 7"),
+            ("nvs", "flash", "unknown variant `flash`"),
+            ("protocol = \"64\"", "protocol = \"16\"", "unknown variant `16`"),
+        ] {
+            let error = error(from, to);
+            assert!(error.contains(expected), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

@@ -24,8 +24,8 @@ impl Layout {
     pub const PAGE_TABLES: Range = Range { start: 0x4_0000, end: 0x8_0000 };
     /// Extended BIOS data, video memory and ROMs.
     pub const UPPER: Range = Range { start: 0x9_f000, end: 0x10_0000 };
-    /// Text screen (color and monochrome).
-    pub const SCREEN: Range = Range { start: 0xb_0000, end: 0xc_0000 };
+    /// The text screen: a character and its colour for each place.
+    pub const SCREEN: Range = Range { start: 0xb_8000, end: 0xb_8fa0 };
     /// What a PC always has at the bottom, whatever the memory map says.
     pub const FIRST_MEGABYTE: Range = Range { start: 0, end: 0x10_0000 };
 }
@@ -47,7 +47,7 @@ pub struct CaseError {
     pub problem: String,
 }
 
-fn wrong(field: &'static str, problem: impl Into<String>) -> CaseError {
+pub(super) fn wrong(field: &'static str, problem: impl Into<String>) -> CaseError {
     CaseError { field, problem: problem.into() }
 }
 
@@ -229,4 +229,92 @@ fn gdt(protocol: Protocol) -> Vec<u8> {
     table[usize::from(BOOT_DS) / 8] = DATA;
     table[4] = TSS;
     table.iter().flat_map(|descriptor| descriptor.to_le_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::MemoryEntry;
+    use crate::image::fixture::{Fixture, kernel};
+
+    fn image() -> Image {
+        let payload = kernel(true, &[0, 0, 0]);
+        Image::parse(Fixture::new(crate::image::Compression::Gzip, &payload).build()).unwrap()
+    }
+
+    fn case() -> Case {
+        let usable = MemoryKind::Usable;
+        Case {
+            protocol: Protocol::Bits32,
+            load: 0x200_0000,
+            kernel_alignment: None,
+            command_line: "nokaslr".into(),
+            screen: false,
+            timer: vec![1],
+            fill: 2,
+            budget: 3,
+            memory: vec![
+                MemoryEntry { start: 0, end: 0x9_fc00, kind: usable },
+                MemoryEntry { start: 0x10_0000, end: 0x4000_0000, kind: usable },
+            ],
+        }
+    }
+
+    fn field(change: impl FnOnce(&mut Case)) -> &'static str {
+        let mut case = case();
+        change(&mut case);
+        place(&image(), WordSize::Bits64, &case).expect_err("the case is impossible").field
+    }
+
+    #[test]
+    fn impossible_cases_are_refused_by_field() {
+        assert_eq!(field(|case| case.load += 1), "load");
+        assert_eq!(field(|case| case.load = 0xf_f000), "load");
+        assert_eq!(field(|case| case.load = 0x3f00_0000), "load");
+        assert_eq!(field(|case| case.load = 0xffff_f000), "load");
+        assert_eq!(field(|case| case.load = u64::MAX - 0xfff), "load");
+        assert_eq!(field(|case| case.kernel_alignment = Some(0)), "kernel_alignment");
+        assert_eq!(field(|case| case.kernel_alignment = Some(0x30_0000)), "kernel_alignment");
+        assert_eq!(field(|case| case.kernel_alignment = Some(0x10_0000)), "kernel_alignment");
+        assert_eq!(field(|case| case.command_line = "x".repeat(2048)), "command_line");
+        assert_eq!(field(|case| case.command_line = "a\0b".into()), "command_line");
+        assert_eq!(field(|case| case.memory[0].end = 0), "memory");
+        assert_eq!(field(|case| case.memory[1].end = 1 << 53), "memory");
+        assert_eq!(field(|case| case.memory = vec![case.memory[1]; 129]), "memory");
+    }
+
+    #[test]
+    fn an_i386_kernel_has_no_64_bit_entry() {
+        let case = Case { protocol: Protocol::Bits64, ..case() };
+        assert_eq!(place(&image(), WordSize::Bits32, &case).unwrap_err().field, "protocol");
+        assert_eq!(place(&image(), WordSize::Bits64, &case).unwrap().entry, 0x200_0200);
+    }
+
+    #[test]
+    fn neighbouring_ram_is_one_range() {
+        let mut case = case();
+        case.memory.push(MemoryEntry {
+            start: 0x4000_0000,
+            end: 0x4000_2800,
+            kind: MemoryKind::Usable,
+        });
+        let setup = place(&image(), WordSize::Bits64, &case).unwrap();
+        assert_eq!(setup.ram, [Range::new(0, 0x4000_2000)]);
+    }
+
+    #[test]
+    fn boot_params_hold_the_header_and_the_memory_map() {
+        let image = image();
+        let setup = place(&image, WordSize::Bits64, &case()).unwrap();
+        let page = setup.placed.iter().find(|p| p.address == setup.boot_params).unwrap();
+        let header = image.header().raw();
+        assert_eq!(page.bytes[0x202..0x206], *b"HdrS");
+        assert_eq!(page.bytes[0x230..0x1f1 + header.len()], header[0x230 - 0x1f1..]);
+        assert_eq!(page.bytes[0x1ef], 0, "a sentinel would make the stub clean up");
+        assert_eq!(page.bytes[0x228..0x22c], 0x2_0000u32.to_le_bytes());
+        assert_eq!(page.bytes[0x1e8], 2);
+        assert_eq!(page.bytes[0x2d0 + 20..0x2d0 + 28], 0x10_0000u64.to_le_bytes());
+        assert_eq!(page.bytes[0x2d0 + 28..0x2d0 + 36], 0x3ff0_0000u64.to_le_bytes());
+        assert_eq!(page.bytes[0x2d0 + 36..0x2d0 + 40], 1u32.to_le_bytes());
+    }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::range::Range;
 
-pub use boot_params::MAX_E820_ENTRIES;
+pub use boot_params::{MAX_E820_ENTRIES, SCREEN_COLUMNS, SCREEN_LINES};
 pub use file::{CaseFile, CaseFileError, ImageRef};
 pub use loader::{CaseError, Layout, place};
 pub use strategy::{Protocols, Space, cases};
@@ -89,6 +89,8 @@ pub struct Case {
     pub kernel_alignment: Option<u64>,
     /// The command line. KASLR is on unless it has the word `nokaslr`.
     pub command_line: String,
+    /// Whether boot_params describe a text screen of 80 by 25 characters, on which the stub prints.
+    pub screen: bool,
     /// What the timer answers when the stub asks it for entropy, over and over.
     pub timer: Vec<u16>,
     /// Seed of the pattern that untouched RAM holds.

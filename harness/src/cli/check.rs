@@ -85,9 +85,6 @@ enum Format {
     Json,
 }
 
-/// How long a run may take before it is repeated with its blocks counted: several times what the slowest
-/// distribution kernel needs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 /// Runs for shrinking one failing case.
 const SHRINK_RUNS: usize = 32;
 
@@ -111,7 +108,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         .num_threads(args.jobs.unwrap_or(0).into())
         .build()
         .context("threads")?;
-    let engine = UnicornEngine::new(PATIENCE);
+    let engine = UnicornEngine::new();
     let bar = Bar::new(inputs.len() * plan.bases);
     let results = pool.install(|| campaign::check(&engine, &inputs, &plan, &bar));
     bar.0.finish_and_clear();
@@ -120,7 +117,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         .iter()
         .filter_map(|result| save(&args.case_dir, result).transpose())
         .collect::<anyhow::Result<Vec<PathBuf>>>()?;
+    let opened = results.iter().any(|result| result.image.is_ok());
     let mut text = match args.format {
+        Format::Text if !opened => String::new(),
         Format::Json => Report::new(&plan, &results).to_json().context("JSON")?,
         Format::Text => report::table(&results),
     };

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use clap::ValueEnum;
 
-use super::check::PATIENCE;
 use super::{Failure, print};
 use crate::campaign;
 use crate::case::{CaseFile, place};
@@ -71,7 +70,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     place(&subject.image, subject.word, &file.case)
         .map_err(|error| Failure::usage(anyhow!("{}: case.{error}", args.case.display())))?;
 
-    let run = campaign::run(&UnicornEngine::new(PATIENCE), &subject, &file.case);
+    let run = campaign::run(&UnicornEngine::new(), &subject, &file.case);
     let mut text = match args.format {
         Format::Text => judgement_text(&file.case, &run.judgement),
         Format::Json => {

@@ -252,7 +252,7 @@ mod tests {
     use crate::image::fixture;
 
     fn parse(payload: Vec<u8>) -> Result<Kernel, ImageError> {
-        Kernel::parse(payload, &Stub { loops: Vec::new(), build_str: None })
+        Kernel::parse(payload, &Stub::default())
     }
 
     /// Overwrites bytes of a good payload and returns the complaint.

@@ -13,7 +13,7 @@
 mod decompress;
 mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod header;
 mod kernel;
 mod payload;
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(stub.loops, [RelocKind::Abs32, RelocKind::Inverse32, RelocKind::Abs64]);
         assert_eq!(stub.build_str.unwrap(), b"6.1.192 (builder@host) (cc 12) #1 SMP\0");
         let older = image(&Fixture { stub_text: BITS32.to_owned(), ..good() }).stub().clone();
-        assert_eq!(older, Stub { loops: vec![RelocKind::Abs32], build_str: None });
+        assert_eq!(older, Stub { loops: vec![RelocKind::Abs32], ..Stub::default() });
     }
 
     #[test]

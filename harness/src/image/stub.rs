@@ -6,7 +6,7 @@ use memchr::memmem;
 use super::table::RelocKind;
 
 /// Facts read from the stub's own code and data: the protected-mode code without the payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stub {
     /// The relocation loops that the stub has, in the order in which they run, told by their error texts
     /// (arch/x86/boot/compressed/misc.c, `handle_relocations`, since 3.12).
@@ -16,6 +16,12 @@ pub struct Stub {
     /// `build_str` with its terminating NUL: the string that KASLR hashes first (arch/x86/boot/compressed/kaslr.c).
     /// `None` where it is not found, as in stubs without KASLR.
     pub build_str: Option<Vec<u8>>,
+    /// Whether the stub knows the word `nokaslr`: it can choose the kernel's address (CONFIG_RANDOMIZE_BASE).
+    pub kaslr: bool,
+    /// Whether the stub knows the word `earlyprintk`: it can print to a serial port (CONFIG_EARLY_PRINTK).
+    pub serial: bool,
+    /// Whether the stub tells what it does even when nothing is wrong (CONFIG_X86_VERBOSE_BOOTUP).
+    pub verbose: bool,
 }
 
 /// The longest `build_str` that is believed, in bytes; real ones have about 200.
@@ -41,7 +47,13 @@ impl Stub {
         }
         let build_str =
             release.and_then(|release| parts.iter().find_map(|part| find_build_str(part, release)));
-        Stub { loops, build_str }
+        Stub {
+            loops,
+            build_str,
+            kaslr: has("nokaslr"),
+            serial: has("earlyprintk"),
+            verbose: has("early console in extract_kernel"),
+        }
     }
 
     /// Whether the stub has the loop for this kind of entry.

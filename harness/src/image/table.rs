@@ -134,7 +134,7 @@ mod tests {
     fn parse(words: &[u32], bits64: bool, loops: &[RelocKind]) -> RelocTable {
         let mut payload = vec![0xee; 16];
         payload.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-        let stub = Stub { loops: loops.to_vec(), build_str: None };
+        let stub = Stub { loops: loops.to_vec(), ..Stub::default() };
         RelocTable::parse(&payload, 16, bits64, &stub)
     }
 
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn words_are_counted_from_the_end_of_the_payload() {
         let payload = [0xee, 0xaa, 0xbb, 0, 0, 0, 0, 9, 0, 0, 0];
-        let stub = Stub { loops: Vec::new(), build_str: None };
+        let stub = Stub::default();
         let table = RelocTable::parse(&payload, 1, false, &stub);
         assert_eq!((table.trailing, table.offset), (2, 3));
         assert_eq!(table.words, [0, 9]);

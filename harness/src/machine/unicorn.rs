@@ -29,17 +29,30 @@ const TRANSLATION_BUFFER: u32 = 32 << 20;
 /// Vector of an invalid instruction.
 const INVALID_OPCODE: u8 = 6;
 
+/// Blocks per second that even a slow host manages: what a budget is worth in time.
+const SLOW_HOST: u64 = 100_000_000;
+/// No run is given up before that.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Runs machines in Unicorn. One may be shared by any number of threads.
+///
+/// A run first goes without counting its blocks, which is faster. One that takes long is repeated from the
+/// start with its blocks counted, and only that count can end it.
+#[derive(Default)]
 pub struct UnicornEngine {
     tiles: Mutex<HashMap<u64, Arc<Tile>>>,
-    patience: Duration,
+    patience: Option<Duration>,
 }
 
 impl UnicornEngine {
-    /// An engine whose runs are first given `patience` (wall-clock) without counting, which is several
-    /// times faster; a run that takes longer is repeated from the start with its blocks counted.
-    pub fn new(patience: Duration) -> UnicornEngine {
-        UnicornEngine { tiles: Mutex::default(), patience }
+    /// An engine that waits for as long as the budget of each run suggests.
+    pub fn new() -> UnicornEngine {
+        UnicornEngine::default()
+    }
+
+    /// An engine that waits for `patience` before it starts to count.
+    pub fn with_patience(patience: Duration) -> UnicornEngine {
+        UnicornEngine { patience: Some(patience), ..UnicornEngine::default() }
     }
 
     fn tile(&self, fill: Fill) -> io::Result<Arc<Tile>> {
@@ -64,7 +77,10 @@ impl UnicornEngine {
 
 impl Engine for UnicornEngine {
     fn run(&self, setup: &Setup) -> Result<Outcome, MachineError> {
-        match self.machine(setup)?.run_watched(setup, self.patience)? {
+        let patience = self
+            .patience
+            .unwrap_or_else(|| LEAST_PATIENCE.max(Duration::from_secs(setup.budget / SLOW_HOST)));
+        match self.machine(setup)?.run_watched(setup, patience)? {
             Some(outcome) => Ok(outcome),
             None => self.machine(setup)?.run_counted(setup),
         }
@@ -253,7 +269,7 @@ mod tests {
     }
 
     fn run(code: &[u8], patience: Duration) -> Outcome {
-        UnicornEngine::new(patience).run(&setup(code)).unwrap()
+        UnicornEngine::with_patience(patience).run(&setup(code)).unwrap()
     }
 
     const LONG: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 //! Runs that did not reach the kernel: the stub stopped, faulted, or never came to an end.
 
 use super::{Finding, Rule, Subject};
+use crate::case::{Layout, SCREEN_COLUMNS, SCREEN_LINES};
 use crate::machine::{End, Outcome};
 use crate::reference::{Placement, Refusal};
 
@@ -23,7 +24,8 @@ pub fn judge(subject: &Subject, outcome: &Outcome, placement: &Placement) -> Opt
             _ => None,
         },
         End::Halted => {
-            let text = error_text(&outcome.serial);
+            let text = error_text(&String::from_utf8_lossy(&outcome.serial))
+                .or_else(|| error_text(&screen(outcome)));
             if due.is_some() && text.as_deref() == due {
                 return None;
             }
@@ -72,12 +74,24 @@ fn location(subject: &Subject, outcome: &Outcome) -> String {
         .map_or_else(|| format!("{rip:#x}"), |start| format!("stub+{:#x}", rip - start))
 }
 
+/// What stands on the text screen, line by line.
+fn screen(outcome: &Outcome) -> String {
+    let bytes = 2 * SCREEN_COLUMNS * SCREEN_LINES;
+    let cells = outcome.ram.slice(Layout::SCREEN.start, bytes).unwrap_or_default();
+    let line = |cells: &[u8]| cells.iter().step_by(2).map(|c| char::from(*c)).collect::<String>();
+    cells.chunks(2 * SCREEN_COLUMNS).map(|cells| line(cells) + "\n").collect()
+}
+
 /// The last thing that the stub said before it halted.
-fn error_text(serial: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(serial);
+fn error_text(text: &str) -> Option<String> {
     let said = text.rsplit_once(HALTED)?.0;
-    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-    Some(line.chars().filter(|c| !c.is_control()).take(200).collect())
+    let line = said.lines().map(printable).rfind(|line| !line.is_empty())?;
+    Some(line)
+}
+
+fn printable(line: &str) -> String {
+    let text: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
+    text.trim().to_owned()
 }
 
 #[cfg(test)]
@@ -86,10 +100,9 @@ mod tests {
 
     #[test]
     fn the_error_is_the_last_line_before_the_halt() {
-        let serial =
-            b"\n\nKASLR disabled\r\n\n\nDestination address too large\n\n -- System halted";
+        let serial = "\n\nKASLR disabled\r\n\n\nDestination address too large\n\n -- System halted";
         assert_eq!(error_text(serial).as_deref(), Some("Destination address too large"));
-        assert_eq!(error_text(b"Parsing ELF... "), None);
-        assert_eq!(error_text(b" -- System halted"), None);
+        assert_eq!(error_text("Parsing ELF... "), None);
+        assert_eq!(error_text(" -- System halted"), None);
     }
 }

@@ -10,15 +10,15 @@ use crate::reference::Placement;
 /// So many ranges are told apart by what lies there; behind that they are only counted.
 const SHOWN: usize = 8;
 
-/// Judges all of RAM. `kernel` is where the kernel went, or may have gone.
+/// Judges all of RAM. `also` may be written too: the kernel where KASLR put it, the screen.
 pub fn judge(
     subject: &Subject,
     setup: &Setup,
     outcome: &Outcome,
     placement: &Placement,
-    kernel: &[Range],
+    also: &[Range],
 ) -> Vec<Finding> {
-    let permitted = permitted(subject, setup, placement, kernel);
+    let permitted = permitted(subject, setup, placement, also);
     let mut findings: Vec<Finding> = Vec::new();
     let mut last: Option<(u64, usize)> = None;
     for page in outcome.ram.written_pages() {
@@ -72,21 +72,22 @@ pub fn judge(
 }
 
 /// Where the stub may write: its own image and bss as loaded, the `init_size` window into which it moves,
-/// the kernel where KASLR put it, and boot_params.
+/// boot_params, and what this case permits besides.
 fn permitted(
     subject: &Subject,
     setup: &Setup,
     placement: &Placement,
-    kernel: &[Range],
+    also: &[Range],
 ) -> Vec<Range> {
     let loaded = setup.stub.range();
-    let size = subject.image.startup().end.unwrap_or(0).min(placement.window.len());
+    // The stub with its bss fits into the window, whatever its size.
+    let size = subject.image.startup().end.unwrap_or(u64::MAX).min(placement.window.len());
     let mut ranges = vec![
         Range::sized(loaded.start, size.max(loaded.len())),
         placement.window,
         boot_params(setup),
     ];
-    ranges.extend(kernel);
+    ranges.extend(also);
     ranges
 }
 

@@ -16,7 +16,7 @@ mod table;
 
 use serde::Serialize;
 
-use crate::case::Case;
+use crate::case::{Case, Layout};
 use crate::machine::{End, Outcome, Setup};
 use crate::range::Range;
 use crate::reference;
@@ -104,8 +104,9 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
     if outcome.end == End::HandOff {
         judge_kernel(&mut judgement, subject, case, setup, outcome, &placement, &prediction);
     }
-    let kernel = whereabouts(subject, case, &placement, &prediction, judgement.landing);
-    let written = footprint::judge(subject, setup, outcome, &placement, &kernel);
+    let mut also = whereabouts(subject, case, &placement, &prediction, judgement.landing);
+    also.extend(case.screen.then_some(Layout::SCREEN));
+    let written = footprint::judge(subject, setup, outcome, &placement, &also);
     judgement.findings.extend(written);
     judgement
 }

@@ -8,7 +8,7 @@ use crate::case::{Case, Layout, MemoryKind, Protocol};
 use crate::image::WordSize;
 use crate::machine::{PAGE, Setup};
 use crate::range::Range;
-use crate::reference::{Inputs, Placement, Prediction};
+use crate::reference::{Inputs, Placement, Prediction, unrandomized_virt};
 
 /// `KERNEL_IMAGE_SIZE`: what x86_64 maps for the kernel with RANDOMIZE_BASE (asm/page_64_types.h).
 const KERNEL_MAPPING: u64 = 1 << 30;
@@ -20,12 +20,13 @@ pub fn predict(
     setup: &Setup,
     placement: &Placement,
 ) -> Result<Prediction, String> {
-    if !case.asks_for_kaslr() {
-        let virt = match subject.word {
-            WordSize::Bits32 => placement.output,
-            WordSize::Bits64 => subject.link.physical,
-        };
-        return Ok(Prediction { output: placement.output, virt });
+    let output = placement.output;
+    if !case.asks_for_kaslr() || !subject.image.stub().kaslr {
+        let virt = unrandomized_virt(&subject.image, subject.link, output);
+        return Ok(Prediction { output, virt });
+    }
+    if case.screen && subject.image.stub().verbose {
+        return Err("what the stub prints on the screen becomes a part of the entropy".into());
     }
     let model = subject.model.as_ref().map_err(Clone::clone)?;
     let usable: Vec<Range> = usable(case).collect();

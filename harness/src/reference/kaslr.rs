@@ -74,7 +74,12 @@ impl Model {
         }
         let build_str =
             image.stub().build_str.clone().ok_or("the stub has no build string: no KASLR")?;
-        let alignment = image.header().kernel_alignment.ok_or("kernel_alignment is absent")?.into();
+        let alignment = image
+            .header()
+            .kernel_alignment
+            .filter(|alignment| alignment.is_power_of_two())
+            .ok_or("kernel_alignment is absent or no power of two")?
+            .into();
         let input = image.header().payload_offset.ok_or("payload_offset is absent")?.into();
         let scratch = image.startup().scratch.ok_or("the start-up code is not known")?;
         let total = kernel

@@ -11,7 +11,7 @@ mod relocate;
 
 pub use kaslr::{Inputs, Model, Prediction};
 pub use layout::{Link, moved};
-pub use placement::{Placement, Refusal, highest_heap, place};
+pub use placement::{Placement, Refusal, highest_heap, place, unrandomized_virt};
 pub use relocate::{Applied, fields, relocate};
 
 /// The reference cannot say what should come out.

@@ -58,6 +58,19 @@ pub fn place(
     Ok(Placement { output, window, copy, refusal: refusal(link, heap) })
 }
 
+/// The virtual base that a kernel at `output` is relocated for when KASLR does not choose. Stubs from 3.14
+/// to 3.18 moved x86_64 kernels as far virtually as physically; before there was no table, since then they
+/// stay where they were linked.
+pub fn unrandomized_virt(image: &Image, link: Link, output: u64) -> u64 {
+    let moves = image
+        .release()
+        .is_some_and(|release| ((3, 14)..(3, 19)).contains(&(release.major, release.minor)));
+    match link.word {
+        WordSize::Bits64 if !moves => link.physical,
+        _ => output,
+    }
+}
+
 /// The highest address that the stub's heap may have: behind it the stub refuses to go on.
 pub fn highest_heap(link: Link) -> u64 {
     const VMALLOC_RESERVE: u64 = 128 << 20;

@@ -81,25 +81,22 @@ fn row(result: &ImageResult) -> [String; 8] {
 fn details(text: &mut String, result: &ImageResult) {
     let summary = Summary::of(result);
     let mut lines: Vec<String> = Vec::new();
-    match &result.image {
-        Err(failure) => lines.push(failure.message.clone()),
-        Ok(facts) => {
-            if let Some(why) = &facts.unpredicted {
-                lines.push(format!("KASLR's choice is not predicted: {why}"));
-            }
-            if summary.diverging > 0 {
-                lines.push(format!("{} of {} cases diverge", summary.diverging, summary.cases));
-            }
-            if let Some((case, judgement)) = &result.shrunk {
-                lines.push(format!("simplest: {}", brief(case)));
-                lines.extend(findings(&judgement.findings));
-            }
-            let doubts = result.cases.iter().flat_map(|case| &case.judgement.not_judged);
-            if let Some(first) = doubts.clone().next() {
-                let more = summary.not_judged.saturating_sub(1);
-                let rest = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-                lines.push(format!("cannot judge: {first}{rest}"));
-            }
+    if let Ok(facts) = &result.image {
+        if let Some(why) = &facts.unpredicted {
+            lines.push(format!("KASLR's choice is not predicted: {why}"));
+        }
+        if summary.diverging > 0 {
+            lines.push(format!("{} of {} cases diverge", summary.diverging, summary.cases));
+        }
+        if let Some((case, judgement)) = &result.shrunk {
+            lines.push(format!("simplest: {}", brief(case)));
+            lines.extend(findings(&judgement.findings));
+        }
+        let doubts = result.cases.iter().flat_map(|case| &case.judgement.not_judged);
+        if let Some(first) = doubts.clone().next() {
+            let more = summary.not_judged.saturating_sub(1);
+            let rest = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+            lines.push(format!("cannot judge: {first}{rest}"));
         }
     }
     if !lines.is_empty() {

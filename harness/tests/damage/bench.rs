@@ -91,7 +91,7 @@ pub fn judge(file: Vec<u8>, case: &Case) -> Judgement {
 /// The engine of all tests but those about engines.
 pub fn engine() -> &'static dyn Engine {
     static ENGINE: OnceLock<UnicornEngine> = OnceLock::new();
-    ENGINE.get_or_init(|| UnicornEngine::new(Duration::from_secs(60)))
+    ENGINE.get_or_init(|| UnicornEngine::with_patience(Duration::from_secs(60)))
 }
 
 /// A case without KASLR, on a PC with 1 GiB.
@@ -120,6 +120,7 @@ pub fn case(kernel: &Kernel, load: u64, command_line: &str, memory: u64) -> Case
         load,
         kernel_alignment: None,
         command_line: command_line.to_owned(),
+        screen: false,
         timer: vec![0x1234, 0xbeef],
         fill: 1,
         budget: BUDGET,

@@ -70,6 +70,6 @@ fn fills(kernel: &Kernel) {
 
 fn counted(kernel: &Kernel) {
     let case = plain(kernel, LOAD);
-    let impatient = UnicornEngine::new(Duration::ZERO);
+    let impatient = UnicornEngine::with_patience(Duration::ZERO);
     assert_same(&run(engine(), kernel.subject(), &case), &run(&impatient, kernel.subject(), &case));
 }

@@ -178,7 +178,7 @@ fn endless(kernel: &Kernel) {
     kernel.conforms(&plain(kernel, LOAD));
     let subject = subject(patched(kernel, "fc fa 31 c0 8e d8 8e c0 8e d0", 0, &[0xeb, 0xfe]));
     let case = Case { budget: 100_000, ..plain(kernel, LOAD) };
-    let engine = UnicornEngine::new(Duration::from_millis(300));
+    let engine = UnicornEngine::with_patience(Duration::from_millis(300));
     let first = campaign::run(&engine, &subject, &case).judgement;
     assert_says(
         &first,
