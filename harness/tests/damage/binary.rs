@@ -6,12 +6,14 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::bench::{CLOUD, Kernel, Trials};
+use crate::bench::{CLOUD, Kernel, LINKED, Trials};
 use crate::patch::{HAND_OFF, detour, patched};
+use crate::payload::{PREF_ADDRESS, edit_header};
 
 pub fn add(trials: &mut Trials) {
     let mut cloud = |name, test| trials.on(CLOUD, name, test);
     cloud("binary::a_wrong_hand_off_is_found_and_replays_byte_for_byte", hand_off);
+    cloud("binary::a_lie_in_the_header_is_found_and_replays_byte_for_byte", header);
     cloud("binary::a_subtraction_is_found_and_replays_byte_for_byte", subtraction);
 }
 
@@ -31,6 +33,12 @@ fn hand_off(kernel: &Kernel) {
 fn subtraction(kernel: &Kernel) {
     let file = patched(kernel, "48 83 ee 04 01 0a 48 63 16", 4, &[0x29]);
     check_and_replay(&file, "memory", "field of the 32-bit entry");
+}
+
+/// Of the image itself: any case shows it.
+fn header(kernel: &Kernel) {
+    let file = edit_header(kernel, PREF_ADDRESS, &(2 * LINKED).to_le_bytes());
+    check_and_replay(&file, "placement", "pref_address");
 }
 
 /// The check of `image` finds `rule` broken at `place`; what it wrote shows that again.

@@ -13,7 +13,7 @@ use crate::bench::{
 use crate::table::packed;
 
 /// Offsets of setup header fields in the file.
-const PREF_ADDRESS: usize = 0x258;
+pub const PREF_ADDRESS: usize = 0x258;
 const INIT_SIZE: usize = 0x260;
 /// Offsets in an ELF64 file and in its program headers.
 const E_PHOFF: usize = 0x20;
@@ -168,7 +168,7 @@ fn lost_segment(kernel: &Kernel) {
 }
 
 /// The image with a field of its setup header overwritten.
-fn edit_header(kernel: &Kernel, field: usize, value: &[u8]) -> Vec<u8> {
+pub fn edit_header(kernel: &Kernel, field: usize, value: &[u8]) -> Vec<u8> {
     let mut file = kernel.image.file().to_vec();
     file[field..field + value.len()].copy_from_slice(value);
     file

@@ -10,7 +10,7 @@ use relocheck::oracle::Rule;
 
 use crate::bench::{
     CLOUD, Kernel, LINKED, LOAD, LOW, NEWEST, Trials, assert_only, assert_says, case, hex, kaslr,
-    plain, subject, unpredictable,
+    plain, said, subject, unpredictable,
 };
 use crate::patch::{EXTRACT, HAND_OFF, detour, instead, patched, place};
 
@@ -35,6 +35,7 @@ pub fn add(trials: &mut Trials) {
     cloud("stub::wrong_boot_params_show_at_the_hand_off", wrong_boot_params);
     cloud("stub::flags_left_set_show_at_the_hand_off", flags);
     cloud("stub::stores_outside_the_permitted_memory_are_found_by_their_owner", stores);
+    cloud("stub::a_flood_of_stores_is_one_finding", flood);
     cloud("stub::an_endless_loop_uses_up_the_budget_at_the_same_place_each_time", endless);
     cloud("stub::an_early_hlt_is_a_halt_without_a_word", early_halt);
     cloud("stub::an_invalid_opcode_is_a_fault", invalid_opcode);
@@ -77,6 +78,8 @@ fn one_group_twice(kernel: &Kernel) {
 fn subtracted(kernel: &Kernel) {
     let judgement = kernel.damaged(patched(kernel, ADD_32, 4, &[0x29]), &kaslr(kernel, LOAD));
     assert_only(&judgement, Rule::Memory, "field of the 32-bit entry");
+    // One finding for each segment, however many fields it has.
+    assert!(judgement.findings.len() <= kernel.subject().segments.len(), "{}", said(&judgement));
 }
 
 /// `test $4, %sil; jz` over the addition.
@@ -154,6 +157,20 @@ fn stores(kernel: &Kernel) {
         let finding = &judgement.findings[0];
         assert_eq!((finding.address, finding.bytes), (Some(address.into()), 1));
     }
+}
+
+/// `mov $0x30000000, %edi; mov $0x100000, %ecx; mov $0x5a, %al; rep stosb`.
+fn flood(kernel: &Kernel) {
+    let code = [0xbf, 0, 0, 0, 0x30, 0xb9, 0, 0, 0x10, 0, 0xb0, 0x5a, 0xf3, 0xaa];
+    let (file, _) = detour(kernel, EXTRACT, 6, &code);
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    assert_says(
+        &judgement,
+        &[(Rule::Footprint, "RAM outside the permitted memory", "as the loader left it", "5a")],
+    );
+    // Of random bytes one in 256 is 0x5a already.
+    let bytes = judgement.findings[0].bytes;
+    assert!((0xf_e000..0x10_0000).contains(&bytes), "{bytes}");
 }
 
 /// `jmp .` at `startup_64`.
