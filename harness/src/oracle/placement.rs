@@ -41,6 +41,7 @@ pub fn predict(
             boot_params_address: setup.boot_params,
             command_line: &case.command_line,
             command_line_address: Layout::COMMAND_LINE.start,
+            screen: case.screen,
             usable: &usable,
             timer: &setup.timer,
         },

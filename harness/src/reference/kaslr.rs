@@ -38,6 +38,8 @@ pub struct Inputs<'a> {
     pub command_line: &'a str,
     /// Where the command line lies.
     pub command_line_address: u64,
+    /// Whether the stub's warnings go to a text screen, whose cursor is kept in boot_params.
+    pub screen: bool,
     /// Usable RAM as the memory map lists it.
     pub usable: &'a [Range],
     /// What the timer answers, over and over.
@@ -127,9 +129,15 @@ impl Model {
             ),
             Range::sized(inputs.boot_params_address, inputs.boot_params.len() as u64),
         ];
-        let output = self
-            .physical(placement.output, &avoided, inputs.usable, &mut entropy)
-            .unwrap_or(placement.output);
+        let output = match self.physical(placement.output, &avoided, inputs.usable, &mut entropy) {
+            Ok(chosen) => chosen,
+            Err(warning) => {
+                if inputs.screen {
+                    entropy.move_cursor_down(warning.lines());
+                }
+                placement.output
+            }
+        };
         let virt = match self.link.word {
             WordSize::Bits32 => output,
             WordSize::Bits64 => {
@@ -139,32 +147,54 @@ impl Model {
         Ok(Prediction { output, virt })
     }
 
-    /// `find_random_phys_addr()`; `None` if there is no room.
+    /// `find_random_phys_addr()`; the warning that the stub prints if there is no room.
     fn physical(
         &self,
         output: u64,
         avoided: &[Range],
         usable: &[Range],
         entropy: &mut Entropy,
-    ) -> Option<u64> {
+    ) -> Result<u64, Warning> {
         let limit = match self.link.word {
             WordSize::Bits64 => MAX_MEMORY,
             WordSize::Bits32 => IMAGE_SIZE_32,
         };
         let minimum = output.min(HIGHEST_MINIMUM).next_multiple_of(self.alignment);
         if minimum + self.needed > limit {
-            return None;
+            return Err(Warning::NoRegion);
         }
         let mut slots = Slots { alignment: self.alignment, needed: self.needed, areas: Vec::new() };
         for region in usable {
             slots.add_region(Range::new(region.start.max(minimum), region.end.min(limit)), avoided);
         }
         let total = slots.total();
-        if total == 0 {
-            return None;
+        let chosen = match total {
+            0 => None,
+            _ => slots.address(entropy.draw() % total),
+        };
+        chosen
+            .filter(|chosen| *chosen >= minimum && chosen + self.needed <= limit)
+            .ok_or(Warning::InvalidAddress)
+    }
+}
+
+/// What the stub prints when it finds no physical address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Warning {
+    /// "Physical KASLR disabled: no suitable memory region!".
+    NoRegion,
+    /// "Invalid physical address chosen!\n" before that: also when there was none to choose from.
+    InvalidAddress,
+}
+
+impl Warning {
+    /// Lines by which it moves the cursor down: `warn()` puts two before and two behind its text
+    /// (arch/x86/boot/compressed/error.c).
+    fn lines(self) -> u8 {
+        match self {
+            Warning::NoRegion => 4,
+            Warning::InvalidAddress => 5 + 4,
         }
-        let chosen = slots.address(entropy.draw() % total)?;
-        (chosen >= minimum && chosen + self.needed <= limit).then_some(chosen)
     }
 }
 
@@ -220,7 +250,9 @@ impl Slots {
 /// `kaslr_get_random_long()` over what boot_params hold by then.
 struct Entropy<'a> {
     word: WordSize,
-    hash: u64,
+    /// The hash of the build string, from which the one of boot_params goes on.
+    seed: u64,
+    params: Vec<u8>,
     timer: &'a [u16],
     draws: usize,
 }
@@ -234,8 +266,13 @@ impl<'a> Entropy<'a> {
             params[offset_of!(boot_params, scratch)..][..4].copy_from_slice(&trace.to_le_bytes());
         }
         let word = model.link.word;
-        let hash = rotate_hash(word, rotate_hash(word, 0, &model.build_str), &params);
-        Entropy { word, hash, timer: inputs.timer, draws: 0 }
+        let seed = rotate_hash(word, 0, &model.build_str);
+        Entropy { word, seed, params, timer: inputs.timer, draws: 0 }
+    }
+
+    fn move_cursor_down(&mut self, lines: u8) {
+        self.params[offset_of!(boot_params, screen_info.orig_x)] = 0;
+        self.params[offset_of!(boot_params, screen_info.orig_y)] += lines;
     }
 
     fn draw(&mut self) -> u64 {
@@ -244,7 +281,7 @@ impl<'a> Entropy<'a> {
             values => values[self.draws % values.len()],
         };
         self.draws += 1;
-        let raw = self.hash ^ u64::from(timer);
+        let raw = rotate_hash(self.word, self.seed, &self.params) ^ u64::from(timer);
         match self.word {
             WordSize::Bits64 => {
                 let product = u128::from(raw) * 0x5d60_08cb_f384_8dd3;
