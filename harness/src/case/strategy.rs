@@ -17,7 +17,7 @@ const GIB: u64 = 1 << 30;
 const FOUR_GIB: u64 = 4 * GIB;
 /// Kernels end far below; with larger claims there is no room for any of the places below 4 GiB.
 const LARGEST_KERNEL_END: u64 = 2 * GIB;
-const LEAST_BUDGET: u64 = 1 << 28;
+const LEAST_BUDGET: u64 = 1 << 30;
 /// Where the stub's own messages can be read.
 const CONSOLE: &str = "earlyprintk=ttyS0";
 
@@ -161,14 +161,13 @@ impl Space {
     }
 }
 
-/// Translated blocks that a run may take: four times and more what distribution kernels needed per byte of
+/// Translated blocks that a run may take: more than ten times what distribution kernels needed per byte of
 /// output (LZ4 0.5, zstd 2, xz 9 on x86_64 and 18 on i386), in proportion for the others.
 fn budget(payload: &Payload) -> u64 {
     let per_byte = match payload.compression {
-        Compression::Lz4 | Compression::Lzo => 8,
-        Compression::Zstd | Compression::Gzip => 32,
-        Compression::Xz => 80,
-        Compression::Lzma | Compression::Bzip2 => 128,
+        Compression::Lz4 | Compression::Lzo => 16,
+        Compression::Zstd | Compression::Gzip => 64,
+        Compression::Xz | Compression::Lzma | Compression::Bzip2 => 240,
     };
     (u64::from(payload.output_len) * per_byte).max(LEAST_BUDGET)
 }

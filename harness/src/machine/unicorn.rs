@@ -29,15 +29,14 @@ const TRANSLATION_BUFFER: u32 = 32 << 20;
 /// Vector of an invalid instruction.
 const INVALID_OPCODE: u8 = 6;
 
-/// Blocks per second that even a slow host manages: what a budget is worth in time.
-const SLOW_HOST: u64 = 100_000_000;
-/// No run is given up before that.
-const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+/// Blocks per second that no host reaches: each costs the engine at least a call out of translated code.
+const FASTEST_HOST: u64 = 1_000_000_000;
 
 /// Runs machines in Unicorn. One may be shared by any number of threads.
 ///
-/// A run first goes without counting its blocks, which is faster. One that takes long is repeated from the
-/// start with its blocks counted, and only that count can end it.
+/// A run first goes without counting its blocks, which takes two thirds of the time. One that lasts so long
+/// that it may have used up its budget is repeated from the start with its blocks counted, and only that
+/// count can end it: whichever way a host takes, the outcome is the same.
 #[derive(Default)]
 pub struct UnicornEngine {
     tiles: Mutex<HashMap<u64, Arc<Tile>>>,
@@ -45,12 +44,12 @@ pub struct UnicornEngine {
 }
 
 impl UnicornEngine {
-    /// An engine that waits for as long as the budget of each run suggests.
+    /// An engine that starts to count as soon as any host might have used up the budget.
     pub fn new() -> UnicornEngine {
         UnicornEngine::default()
     }
 
-    /// An engine that waits for `patience` before it starts to count.
+    /// An engine that starts to count after `patience`, for tests of both ways.
     pub fn with_patience(patience: Duration) -> UnicornEngine {
         UnicornEngine { patience: Some(patience), ..UnicornEngine::default() }
     }
@@ -77,9 +76,9 @@ impl UnicornEngine {
 
 impl Engine for UnicornEngine {
     fn run(&self, setup: &Setup) -> Result<Outcome, MachineError> {
-        let patience = self
-            .patience
-            .unwrap_or_else(|| LEAST_PATIENCE.max(Duration::from_secs(setup.budget / SLOW_HOST)));
+        let patience = self.patience.unwrap_or_else(|| {
+            Duration::from_millis(setup.budget.saturating_mul(1000) / FASTEST_HOST)
+        });
         match self.machine(setup)?.run_watched(setup, patience)? {
             Some(outcome) => Ok(outcome),
             None => self.machine(setup)?.run_counted(setup),
