@@ -10,7 +10,7 @@ pub enum Exit {
     Conforms = 0,
     /// At least one image diverges from the reference.
     Diverges = 1,
-    /// The command line or an input file cannot be used.
+    /// The command line or an input file cannot be used. `git bisect run` takes this for a bad commit.
     Usage = 2,
     /// relocheck itself failed.
     Internal = 70,

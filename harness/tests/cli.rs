@@ -197,6 +197,7 @@ fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
         load: 0x400_0000,
         kernel_alignment: None,
         command_line: "nokaslr".into(),
+        screen: true,
         timer: vec![1],
         fill: 1,
         budget: 1 << 32,

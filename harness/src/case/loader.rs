@@ -34,6 +34,8 @@ impl Layout {
 const COMMAND_LINE_SIZE: usize = 2048;
 /// Offset of the 64-bit entry point (boot.rst, "64-bit Boot Protocol").
 const ENTRY_64: u64 = 0x200;
+/// Blocks that a run may take at most: some minutes, and ten times what the largest kernels need.
+const LARGEST_BUDGET: u64 = 1 << 38;
 /// Highest address bit that an x86 CPU can have.
 const PHYSICAL_BITS: u32 = 52;
 
@@ -122,6 +124,10 @@ fn check_entry(image: &Image, word: WordSize, case: &Case) -> Result<(), CaseErr
     }
     if !case.load.is_multiple_of(PAGE) {
         return Err(wrong("load", format!("{:#x} is not a multiple of {PAGE:#x}", case.load)));
+    }
+    if !(1..=LARGEST_BUDGET).contains(&case.budget) {
+        let problem = format!("{}, expected 1 to {LARGEST_BUDGET} blocks", case.budget);
+        return Err(wrong("budget", problem));
     }
     if let Some(alignment) = case.kernel_alignment {
         let least = 1 << image.header().min_alignment.unwrap_or(0).min(31);
@@ -276,6 +282,8 @@ mod tests {
         assert_eq!(field(|case| case.kernel_alignment = Some(0)), "kernel_alignment");
         assert_eq!(field(|case| case.kernel_alignment = Some(0x30_0000)), "kernel_alignment");
         assert_eq!(field(|case| case.kernel_alignment = Some(0x10_0000)), "kernel_alignment");
+        assert_eq!(field(|case| case.budget = 0), "budget");
+        assert_eq!(field(|case| case.budget = 1 << 39), "budget");
         assert_eq!(field(|case| case.command_line = "x".repeat(2048)), "command_line");
         assert_eq!(field(|case| case.command_line = "a\0b".into()), "command_line");
         assert_eq!(field(|case| case.memory[0].end = 0), "memory");

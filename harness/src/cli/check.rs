@@ -31,7 +31,7 @@ Examples:
   relocheck check ~/linux                      a kernel build directory
   relocheck check --corpus default             the kernels that `relocheck corpus fetch` got
   relocheck check --format json -o report.json /boot/vmlinuz-6.1.0-*
-  git bisect run relocheck check .             after `make`, in a kernel tree")]
+  git bisect run sh -c 'make -j8 bzImage || exit 125; relocheck check .'")]
 pub struct Args {
     /// bzImage files, or directories in which a kernel was built.
     #[arg(value_name = "IMAGE", required_unless_present = "corpus")]
@@ -163,8 +163,10 @@ fn save(dir: &Path, result: &ImageResult) -> anyhow::Result<Option<PathBuf>> {
     let (Some((case, judgement)), Ok(facts)) = (&result.shrunk, &result.image) else {
         return Ok(None);
     };
-    let rule = judgement.findings.last().map(|finding| finding.rule.to_string());
-    let name = format!("{}-{}.toml", &facts.sha256[..12], rule.unwrap_or_default());
+    // The image's own findings come first; what the case shows is behind them.
+    let shown = judgement.findings.get(facts.findings.len()).or(judgement.findings.first());
+    let rule = shown.map(|finding| finding.rule.to_string()).unwrap_or_default();
+    let name = format!("{}-{rule}.toml", &facts.sha256[..12]);
     let path = dir.join(name);
     let image_path = std::path::absolute(&result.input.path)?;
     let image = ImageRef { path: image_path, sha256: facts.sha256.clone() };

@@ -14,6 +14,8 @@ use super::paging::Paging;
 use crate::image::WordSize;
 
 const EFER: u32 = 0xc000_0080;
+/// What a guest reads that asks for the time-stamp counter although none is announced.
+const TIME_STAMP: u32 = 0x1000;
 
 /// EAX, EBX, ECX and EDX of one CPUID leaf.
 ///
@@ -39,7 +41,7 @@ fn cpuid(word: WordSize, leaf: u32) -> [u32; 4] {
     }
 }
 
-/// Makes CPUID answer for a machine of `word` size, and RDTSC advance by a fixed step.
+/// Makes CPUID answer for a machine of `word` size, and RDTSC with a time that stands still.
 ///
 /// The wrapper's own hook for these instructions returns nothing where the engine expects an int, so they
 /// are registered directly.
@@ -100,14 +102,9 @@ unsafe fn answer_cpuid(uc: *mut sys::uc_engine, word: WordSize) -> c_int {
 }
 
 unsafe extern "C" fn answer_rdtsc(uc: *mut sys::uc_engine, _: *mut c_void) -> c_int {
-    const STEP: u32 = 1000;
-    let mut low = 0u32;
-    // SAFETY: EAX and EDX are 32-bit registers in every mode, and `uc` is the engine that called.
-    unsafe {
-        sys::uc_reg_read(uc, RegisterX86::EAX as c_int, (&raw mut low).cast());
-        let (low, high) = (low.wrapping_add(STEP), 0u32);
-        sys::uc_reg_write(uc, RegisterX86::EAX as c_int, (&raw const low).cast());
-        sys::uc_reg_write(uc, RegisterX86::EDX as c_int, (&raw const high).cast());
+    for (register, value) in [(RegisterX86::EAX, TIME_STAMP), (RegisterX86::EDX, 0u32)] {
+        // SAFETY: EAX and EDX are 32-bit registers in every mode, and `uc` is the engine that called.
+        unsafe { sys::uc_reg_write(uc, register as c_int, (&raw const value).cast()) };
     }
     1
 }

@@ -42,6 +42,9 @@ struct Facts {
     word_bits: u32,
     compression: String,
     table_entries: usize,
+    /// What is wrong with the image itself, whatever a run of it shows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    image_findings: Vec<Finding>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kaslr_not_predicted: Option<String>,
 }
@@ -173,6 +176,7 @@ fn image(result: &ImageResult) -> ImageReport {
             word_bits: facts.word.bits(),
             compression: facts.compression.to_string(),
             table_entries: facts.table_entries,
+            image_findings: facts.findings.clone(),
             kaslr_not_predicted: facts.unpredicted.clone(),
         }),
         summary: Summary::of(result),

@@ -27,12 +27,13 @@ pub fn regression(plan: &Plan, result: &ImageResult) -> String {
         }
     }
     let _ = writeln!(text, "seed {}, {} cases:", plan.seed, summary.cases);
+    // How many depends on KASLR's luck, which changes with the version string that it hashes.
+    let relocated = if summary.relocated > 0 { "some" } else { "none" };
     for (name, count) in [
         ("32-bit entry", summary.protocol_32),
         ("64-bit entry", summary.protocol_64),
         ("KASLR on", summary.kaslr),
         ("above 4 GiB", summary.above_4g),
-        ("relocated and verified", summary.relocated),
         ("refused as they must be", summary.refused),
         ("conforming", summary.conforming),
         ("diverging", summary.diverging),
@@ -40,6 +41,7 @@ pub fn regression(plan: &Plan, result: &ImageResult) -> String {
     ] {
         let _ = writeln!(text, "  {name}: {count}");
     }
+    let _ = writeln!(text, "  relocated and verified: {relocated}");
     let mut rules: BTreeMap<String, usize> = BTreeMap::new();
     for finding in result.cases.iter().flat_map(|case| &case.judgement.findings) {
         *rules.entry(finding.rule.to_string()).or_default() += 1;
