@@ -31,7 +31,7 @@ Examples:
   relocheck check ~/linux                      a kernel build directory
   relocheck check --corpus default             the kernels that `relocheck corpus fetch` got
   relocheck check --format json -o report.json /boot/vmlinuz-6.1.0-*
-  git bisect run sh -c 'make -j8 bzImage || exit 125; relocheck check .'")]
+  relocheck check .                            the tree at hand, as `git bisect run` does (see the README)")]
 pub struct Args {
     /// bzImage files, or directories in which a kernel was built.
     #[arg(value_name = "IMAGE", required_unless_present = "corpus")]
