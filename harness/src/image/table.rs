@@ -23,6 +23,16 @@ pub enum RelocKind {
     Abs64,
 }
 
+impl RelocKind {
+    /// Bytes of the field that an entry of this kind names.
+    pub fn width(self) -> usize {
+        match self {
+            RelocKind::Abs32 | RelocKind::Inverse32 => 4,
+            RelocKind::Abs64 => 8,
+        }
+    }
+}
+
 impl fmt::Display for RelocKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -103,8 +103,9 @@ fn distance(
     let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
     for (kind, offset, _) in all.step_by((count / VOTERS).max(1)) {
         let Some(before) = word(&subject.moved, kind, offset) else { continue };
-        let width = if kind == RelocKind::Abs64 { 8 } else { 4 };
-        let Some(bytes) = outcome.ram.slice(output.wrapping_add(offset), width) else { continue };
+        let Some(bytes) = outcome.ram.slice(output.wrapping_add(offset), kind.width()) else {
+            continue;
+        };
         let Some(after) = word(bytes, kind, 0) else { continue };
         let moved = match kind {
             RelocKind::Abs64 => after.wrapping_sub(before),

@@ -82,8 +82,7 @@ fn differences(expected: &[u8], actual: &[u8]) -> Vec<(usize, usize)> {
 /// The place of a byte, and the table entry whose field it is in.
 fn describe(subject: &Subject, offset: u64) -> String {
     let field = fields(&subject.table, subject.link).find(|(kind, start, _)| {
-        let width = if *kind == crate::image::RelocKind::Abs64 { 8 } else { 4 };
-        (*start..start.saturating_add(width)).contains(&offset)
+        (*start..start.saturating_add(kind.width() as u64)).contains(&offset)
     });
     let place = subject.describe(offset);
     match field {

@@ -6,7 +6,7 @@
 //! A *missing* entry is invisible here: for that the table is compared with one derived from `vmlinux`.
 
 use super::{Finding, Rule};
-use crate::image::{Image, Kernel, RelocKind, RelocTable, WordSize};
+use crate::image::{Image, Kernel, RelocTable, WordSize};
 use crate::reference::{Link, fields};
 
 /// Judges the table of `kernel`.
@@ -88,7 +88,6 @@ fn order(table: &RelocTable, group: &crate::image::Group) -> Option<Finding> {
 
 /// Every field inside a segment, none over another.
 fn places(kernel: &Kernel, link: Link) -> Vec<Finding> {
-    let width = |kind| if kind == RelocKind::Abs64 { 8 } else { 4 };
     let inside = |start: u64, end: u64| {
         kernel.segments.iter().any(|s| {
             let first = s.paddr.wrapping_sub(link.physical);
@@ -98,7 +97,7 @@ fn places(kernel: &Kernel, link: Link) -> Vec<Finding> {
     let mut outside: Option<Finding> = None;
     let mut spans = Vec::new();
     for (kind, start, entry) in fields(&kernel.table, link) {
-        let end = start.saturating_add(width(kind));
+        let end = start.saturating_add(kind.width() as u64);
         if inside(start, end) {
             spans.push((start, end, kind, entry));
         } else {

@@ -22,14 +22,6 @@ impl Applied {
     }
 }
 
-/// Bytes of the field that an entry of this kind names.
-fn width(kind: RelocKind) -> usize {
-    match kind {
-        RelocKind::Abs32 | RelocKind::Inverse32 => 4,
-        RelocKind::Abs64 => 8,
-    }
-}
-
 /// Every field that the table names, in the order in which the stub changes them: kind, offset in the
 /// output, and the entry itself.
 pub fn fields(
@@ -73,7 +65,7 @@ pub fn relocate(
         let outside = ReferenceError::EntryOutside { kind, entry };
         let field = usize::try_from(offset)
             .ok()
-            .and_then(|start| output.get_mut(start..start.checked_add(width(kind))?))
+            .and_then(|start| output.get_mut(start..start.checked_add(kind.width())?))
             .ok_or(outside)?;
         match kind {
             RelocKind::Abs32 => {
