@@ -51,7 +51,9 @@ fn overlap(segments: &[Segment]) -> Option<Finding> {
         .iter()
         .enumerate()
         .filter(|(_, segment)| segment.filesz > 0)
-        .map(|(index, segment)| (segment.paddr, segment.paddr + segment.filesz, index))
+        .map(|(index, segment)| {
+            (segment.paddr, segment.paddr.saturating_add(segment.filesz), index)
+        })
         .collect();
     spans.sort_unstable();
     spans.windows(2).find(|pair| pair[1].0 < pair[0].1).map(|pair| {

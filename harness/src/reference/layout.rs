@@ -23,11 +23,14 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// No `pref_address` (boot protocol before 2.10), or a kernel without segments.
+    /// No `pref_address` (boot protocol before 2.10), a kernel without segments, or one linked above 4 GiB.
     pub fn new(image: &Image, kernel: &Kernel) -> Result<Link, ReferenceError> {
         image.header().pref_address.ok_or(ReferenceError::MissingField("pref_address"))?;
         let first = kernel.segments.first().ok_or(ReferenceError::NoSegments)?;
         let physical = first.paddr;
+        if physical >= 1 << 32 {
+            return Err(ReferenceError::LinkAddress(physical));
+        }
         let map = match kernel.word {
             WordSize::Bits32 => first.vaddr.wrapping_sub(first.paddr) & 0xffff_ffff,
             // The only map that x86_64 has ever had (asm/page_64_types.h).

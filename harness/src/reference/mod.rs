@@ -23,6 +23,9 @@ pub enum ReferenceError {
     /// The kernel has no loadable segment.
     #[error("the kernel has no PT_LOAD segment")]
     NoSegments,
+    /// The kernel is linked for a place that no stub can use.
+    #[error("the kernel's first segment has p_paddr {0:#x}, expected an address below 4 GiB")]
+    LinkAddress(u64),
     /// A segment's destination leaves the output buffer.
     #[error(
         "segment {index}: its destination {start:#x}..{end:#x} leaves the output of {len:#x} bytes"
