@@ -178,7 +178,7 @@ impl Machine {
             Stop::OutsideRam(address, access) => End::OutsideRam { address, access },
             Stop::Exception(vector) => End::Fault { vector, address: None },
             Stop::LegacyPaging => End::Unsupported("paging outside long mode".into()),
-            Stop::Budget => End::Budget { blocks: self.uc.get_data().blocks },
+            Stop::Budget => End::Budget { blocks: self.uc.get_data().budget },
         }))
     }
 
@@ -308,6 +308,15 @@ mod tests {
         let second = run(b"\x40\xeb\xfd", Duration::from_millis(90));
         assert_eq!(first.end, End::Budget { blocks: 10_000 });
         assert_eq!(first.registers, second.registers);
+    }
+
+    #[test]
+    fn code_that_never_stops_changing_itself_uses_its_budget_up_sooner() {
+        // 1: movb $0x90, 2f; 2: nop; jmp 1b
+        let mut setup = setup(b"\xc6\x05\x07\x00\x20\x00\x90\x90\xeb\xf6");
+        setup.budget = 100_000_000;
+        let outcome = UnicornEngine::with_patience(Duration::ZERO).run(&setup).unwrap();
+        assert_eq!(outcome.end, End::Budget { blocks: 100_000_000 });
     }
 
     #[test]
