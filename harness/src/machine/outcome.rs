@@ -57,7 +57,7 @@ pub enum End {
     Unsupported(String),
 }
 
-/// A segment register with what its descriptor said when it was loaded.
+/// A descriptor table register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// Linear base address.
@@ -81,7 +81,7 @@ pub struct Registers {
     pub gdtr: Table,
     /// Interrupt descriptor table.
     pub idtr: Table,
-    /// Control registers 0, 2, 3 and 4.
+    /// Modes: protection, paging, write protection.
     pub cr0: u64,
     /// Address of the last page fault.
     pub cr2: u64,

@@ -15,7 +15,7 @@ use crate::reference::{Placement, Prediction, fields};
 pub struct Landing {
     /// Physical address of the kernel's first byte.
     pub output: u64,
-    /// The virtual base that most of its fields were relocated for; on i386 the same as `output`.
+    /// The virtual base that its fields were relocated for, as far as they agree; on i386 the same as `output`.
     pub virt: u64,
 }
 
@@ -24,7 +24,6 @@ const SAMPLES: usize = 64;
 const SAMPLE_BYTES: usize = 64;
 /// So many fields are asked for the distance by which they moved.
 const VOTERS: usize = 4096;
-
 /// A part of the voters that is far too large for chance: one in so many.
 const BELIEVED: usize = 16;
 
