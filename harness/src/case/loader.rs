@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::{Case, MAX_E820_ENTRIES, MemoryKind, Protocol, boot_params, identity_map};
 use crate::image::{Image, WordSize};
-use crate::machine::{BOOT_CS, BOOT_DS, EntryMode, Fill, PAGE, Placed, Setup};
+use crate::machine::{
+    BOOT_CS, BOOT_DS, CpuFeatures, EntryMode, EntryState, Fill, PAGE, Placed, Setup,
+};
 use crate::range::Range;
 
 /// Where the loader puts what is not the image: all of it in the first megabyte, as real loaders do.
@@ -68,7 +70,9 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
 
     let mode = match case.protocol {
         Protocol::Bits32 => EntryMode::Protected,
-        Protocol::Bits64 => EntryMode::Long { page_tables: Layout::PAGE_TABLES.start },
+        Protocol::Bits64 => {
+            EntryMode::Long { page_tables: Layout::PAGE_TABLES.start, five_levels: false }
+        }
     };
     let mut placed = vec![
         put(Layout::BIOS_DATA, bios_data(), "BIOS data"),
@@ -89,7 +93,9 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
     }
     Ok(Setup {
         word,
+        cpu: CpuFeatures::default(),
         mode,
+        entry_state: EntryState::default(),
         entry: case.load + if case.protocol == Protocol::Bits64 { ENTRY_64 } else { 0 },
         payload: image.payload().range.clone(),
         stub,

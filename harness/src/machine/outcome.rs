@@ -128,4 +128,8 @@ pub struct Outcome {
     pub page_faults: u64,
     /// How often the guest asked the timer for entropy.
     pub timer_reads: u64,
+    /// How often it executed RDRAND, where there is one, with or without success.
+    pub rdrand_reads: u64,
+    /// How often it executed RDTSC, announced or not.
+    pub tsc_reads: u64,
 }
