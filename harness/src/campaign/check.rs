@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use super::{Shrunk, draw, run, shrink};
-use crate::case::{Case, Protocol, Protocols, Space};
+use crate::case::{Case, Demands, Loader, Protocol, Protocols, Space};
 use crate::exit::Exit;
 use crate::image::{Compression, Image, WordSize};
 use crate::machine::Engine;
@@ -25,6 +25,8 @@ pub struct Plan {
     pub seed: u64,
     /// Entry protocols.
     pub protocols: Protocols,
+    /// Loaders whose habits the cases have; none: whatever the boot protocol allows.
+    pub loaders: Vec<Loader>,
     /// Runs that shrinking one failing case may take.
     pub shrink_runs: usize,
 }
@@ -262,8 +264,11 @@ fn open(path: &Path, plan: &Plan) -> Result<Opened, ImageFailure> {
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
     let subject = Subject::new(image)
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
-    let highest = highest_heap(subject.link);
-    let space = Space::new(&subject.image, subject.word, plan.protocols, highest)
+    let demands = Demands {
+        highest_heap: highest_heap(subject.link),
+        needed: subject.total_size().max(subject.moved.len() as u64).next_multiple_of(2 << 20),
+    };
+    let space = Space::new(&subject.image, subject.word, plan.protocols, &plan.loaders, demands)
         .map_err(|error| ImageFailure { message: error.to_string(), exit: Exit::CannotJudge })?;
     Ok(Opened { subject, space })
 }

@@ -51,7 +51,6 @@ mod tests {
     use proptest::test_runner::TestRunner;
 
     use super::*;
-    use crate::case::Protocol;
     use crate::oracle::Finding;
 
     fn judgement(broken: bool) -> Judgement {
@@ -67,17 +66,8 @@ mod tests {
 
     #[test]
     fn the_lowest_failing_address_is_found() {
-        let strategy = (0u64..1 << 20).prop_map(|page| Case {
-            protocol: Protocol::Bits32,
-            load: page * 4096,
-            kernel_alignment: None,
-            command_line: String::new(),
-            screen: false,
-            timer: vec![],
-            fill: 0,
-            budget: 1,
-            memory: vec![],
-        });
+        let strategy =
+            (0u64..1 << 20).prop_map(|page| Case { load: page * 4096, ..Case::default() });
         let mut runner = TestRunner::deterministic();
         let fails = |case: &Case| case.load >= 0x1234_5000;
         let mut tree: CaseTree = loop {

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, complain, images, print};
 use crate::campaign::{self, ImageResult, Input, Plan, Progress};
-use crate::case::{CaseFile, ImageRef, Protocol, Protocols};
+use crate::case::{CaseFile, ImageRef, Loader, Protocol, Protocols};
 use crate::exit::Exit;
 use crate::machine::UnicornEngine;
 use crate::oracle::Verdict;
@@ -30,6 +30,7 @@ Examples:
   relocheck check --bases 64 --seed 1 arch/x86/boot/bzImage
   relocheck check ~/linux                      a kernel build directory
   relocheck check --corpus default             the kernels that `relocheck corpus fetch` got
+  relocheck check --loader kdump,kexec-64 /boot/vmlinuz-*
   relocheck check --format json -o report.json /boot/vmlinuz-6.1.0-*
   relocheck check .                            the tree at hand, as `git bisect run` does (see the README)")]
 pub struct Args {
@@ -52,6 +53,11 @@ pub struct Args {
     /// Entry protocol.
     #[arg(long, value_enum, default_value_t = ProtocolChoice::All)]
     protocol: ProtocolChoice,
+
+    /// Loaders whose addresses and habits the cases have, such as kdump,coreboot. [default: whatever the boot protocol
+    /// allows, and each loader now and then]
+    #[arg(long = "loader", value_name = "LOADER", value_delimiter = ',')]
+    loaders: Vec<Loader>,
 
     /// Cases that run at the same time. [default: one per core]
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -102,6 +108,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             ProtocolChoice::Bits64 => Protocols::Only(Protocol::Bits64),
             ProtocolChoice::All => Protocols::All,
         },
+        loaders: args.loaders,
         shrink_runs: SHRINK_RUNS,
     };
     let pool = rayon::ThreadPoolBuilder::new()

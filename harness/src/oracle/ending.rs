@@ -2,7 +2,7 @@
 //! Runs that did not reach the kernel: the stub stopped, faulted, or never came to an end.
 
 use super::{Finding, Rule, Subject};
-use crate::case::{Case, Layout, SCREEN_COLUMNS, SCREEN_LINES};
+use crate::case::{Case, SCREEN, SCREEN_COLUMNS, SCREEN_LINES};
 use crate::machine::{End, Outcome};
 use crate::reference::{Placement, Refusal};
 
@@ -89,7 +89,7 @@ fn location(subject: &Subject, outcome: &Outcome) -> String {
 /// What stands on the text screen, line by line.
 fn screen(outcome: &Outcome) -> String {
     let bytes = 2 * SCREEN_COLUMNS * SCREEN_LINES;
-    let cells = outcome.ram.slice(Layout::SCREEN.start, bytes).unwrap_or_default();
+    let cells = outcome.ram.slice(SCREEN.start, bytes).unwrap_or_default();
     let line = |cells: &[u8]| cells.iter().step_by(2).map(|c| char::from(*c)).collect::<String>();
     cells.chunks(2 * SCREEN_COLUMNS).map(|cells| line(cells) + "\n").collect()
 }

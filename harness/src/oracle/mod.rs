@@ -16,7 +16,7 @@ mod table;
 
 use serde::Serialize;
 
-use crate::case::{Case, Layout};
+use crate::case::{Case, SCREEN};
 use crate::machine::{End, Outcome, Setup};
 use crate::range::Range;
 use crate::reference;
@@ -109,7 +109,7 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
         judge_kernel(&mut judgement, subject, case, setup, outcome, &placement, &prediction);
     }
     let mut also = whereabouts(subject, case, &placement, &prediction, judgement.landing);
-    also.extend(case.screen.then_some(Layout::SCREEN));
+    also.extend(case.screen.then_some(SCREEN));
     let written = footprint::judge(subject, setup, outcome, &placement, &also);
     judgement.findings.extend(written);
     judgement

@@ -4,7 +4,7 @@
 
 use super::landing::Landing;
 use super::{Finding, Rule, Subject};
-use crate::case::{Case, Layout, MemoryKind, Protocol};
+use crate::case::{Case, FIRST_MEGABYTE, MemoryKind, Protocol, objects};
 use crate::image::WordSize;
 use crate::machine::{PAGE, Setup};
 use crate::range::Range;
@@ -28,6 +28,18 @@ pub fn predict(
     if case.screen && subject.image.stub().verbose {
         return Err("what the stub prints on the screen becomes a part of the entropy".into());
     }
+    let plain = Case {
+        initrd: None,
+        setup_data: Vec::new(),
+        efi: None,
+        acpi: None,
+        sentinel: None,
+        cpu: Default::default(),
+        ..case.clone()
+    };
+    if plain != *case {
+        return Err("not modelled".into());
+    }
     let model = subject.model.as_ref().map_err(Clone::clone)?;
     let usable: Vec<Range> = usable(case).collect();
     let boot_params = setup.placed.iter().find(|placed| placed.address == setup.boot_params);
@@ -39,8 +51,8 @@ pub fn predict(
             entered_at_32_bits: case.protocol == Protocol::Bits32,
             boot_params: &boot_params.bytes,
             boot_params_address: setup.boot_params,
-            command_line: &case.command_line,
-            command_line_address: Layout::COMMAND_LINE.start,
+            command_line: case.command_line.as_deref().unwrap_or_default(),
+            command_line_address: case.places.command_line,
             screen: case.screen,
             usable: &usable,
             timer: &setup.timer,
@@ -101,9 +113,10 @@ fn possible(
             let expected = format!("{size:#x} bytes of usable RAM");
             findings.push(finding("output", expected, landing.output));
         }
-        for taken in [Layout::BOOT_PARAMS, Layout::COMMAND_LINE] {
-            if taken.overlaps(kernel) {
-                findings.push(finding("output", format!("not over {taken}"), landing.output));
+        for taken in objects(case) {
+            if taken.range.overlaps(kernel) {
+                let expected = format!("not over the {} {}", taken.what, taken.range);
+                findings.push(finding("output", expected, landing.output));
             }
         }
     }
@@ -126,7 +139,7 @@ pub fn believable(subject: &Subject, placement: &Placement, output: u64) -> bool
 
 /// The memory that KASLR chooses from, when it is not known how.
 pub fn anywhere(case: &Case) -> impl Iterator<Item = Range> + '_ {
-    let low = Layout::FIRST_MEGABYTE.end;
+    let low = FIRST_MEGABYTE.end;
     usable(case)
         .filter(move |range| range.end > low)
         .map(move |range| Range::new(range.start.max(low), range.end))

@@ -81,6 +81,13 @@ impl Subject {
         })
     }
 
+    /// Bytes from the kernel's first to behind its last, bss included: `kernel_total_size`.
+    pub fn total_size(&self) -> u64 {
+        let end = |segment: &Segment| segment.paddr.saturating_add(segment.memsz);
+        let end = self.segments.iter().map(end).max().unwrap_or(0);
+        end.saturating_sub(self.link.physical)
+    }
+
     /// Offset of the kernel's entry point in the output.
     pub fn entry_offset(&self) -> u64 {
         self.entry.wrapping_sub(self.link.physical)
