@@ -4,9 +4,9 @@
 use unicorn_engine::{RegisterX86, Unicorn, uc_error};
 
 use super::cpu;
+use super::fill::Fill;
 use super::outcome::Table;
 use super::paging::{CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, EFER_LMA};
-use super::ram::Fill;
 use super::setup::{EntryMode, Setup};
 use crate::image::WordSize;
 

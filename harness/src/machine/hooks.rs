@@ -8,9 +8,10 @@ use unicorn_engine::{MemType, Prot, TlbEntry, Unicorn, uc_error};
 use super::code::{Code, Fetched};
 use super::cpu;
 use super::devices::Devices;
+use super::fill::PAGE;
 use super::outcome::Access;
 use super::paging::{GIB_PAGE, Levels, Miss, Paging, Translation};
-use super::ram::{PAGE, Ram};
+use super::ram::{Ram, Untouchable};
 use super::setup::Setup;
 use crate::image::WordSize;
 
@@ -45,6 +46,8 @@ pub enum Stop {
     Exception(u8),
     /// A kind of paging that is not emulated.
     LegacyPaging,
+    /// RAM that cannot be made accessible.
+    Untouchable(Untouchable),
     /// The budget is used up.
     Budget,
 }
@@ -130,6 +133,7 @@ impl State {
         if !self.ram.contains(physical) {
             return Err(Stop::OutsideRam(physical, access));
         }
+        self.ram.touch(physical).map_err(Stop::Untouchable)?;
         let perms = match access {
             Access::Read => Prot::READ,
             // Only a page from which code runs right now needs the slow path that notices changed code.

@@ -154,7 +154,7 @@ impl Levels {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ram::{Fill, Tile};
+    use super::super::fill::{Fill, Tile};
     use super::*;
     use crate::range::Range;
 

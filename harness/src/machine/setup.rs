@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::features::CpuFeatures;
-use super::ram::Fill;
+use super::fill::Fill;
 use crate::image::WordSize;
 use crate::range::Range;
 

@@ -14,10 +14,11 @@ use std::time::Duration;
 use unicorn_engine::{Arch, Mode, Prot, TlbType, Unicorn, X86CpuModel, uc_error};
 
 use super::faults::{self, Delivery, PAGE_FAULT};
+use super::fill::{Fill, Tile};
 use super::hooks::{self, State, Stop};
 use super::outcome::{End, Outcome};
 use super::paging::Paging;
-use super::ram::{Fill, Ram, Tile};
+use super::ram::{MOST_TOUCHED, Ram, Untouchable};
 use super::rdrand;
 use super::script::Script;
 use super::setup::Setup;
@@ -185,6 +186,12 @@ impl Machine {
             Stop::OutsideRam(address, access) => End::OutsideRam { address, access },
             Stop::Exception(vector) => End::Fault { vector, address: None },
             Stop::LegacyPaging => End::Unsupported("paging outside long mode".into()),
+            Stop::Untouchable(Untouchable::TooMuch) => {
+                End::Unsupported(format!("more than {} GiB of RAM touched", MOST_TOUCHED >> 30))
+            }
+            Stop::Untouchable(Untouchable::Host(error)) => {
+                return Err(MachineError::Ram(error.into()));
+            }
             Stop::Budget => End::Budget { blocks: self.uc.get_data().budget },
         }))
     }

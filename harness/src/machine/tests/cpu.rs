@@ -10,28 +10,9 @@ const PROTECTION: End = End::Fault { vector: 13, address: None };
 const RCX: usize = 1;
 const RSI: usize = 6;
 
-const TOP: u64 = 0x4_0000;
-const TOP_OF_FIVE: u64 = 0x4_3000;
-
 /// `code` on a machine with `word` size that has what `cpu` says.
 fn with(word: WordSize, cpu: CpuFeatures, code: &[u8]) -> Setup {
     Setup { word, cpu, ..setup(code) }
-}
-
-/// `code` entered at 64 bits, with the first 4 MiB at their own addresses.
-fn long(cpu: CpuFeatures, five_levels: bool, code: &[u8]) -> Setup {
-    let page_tables = if five_levels { TOP_OF_FIVE } else { TOP };
-    let mode = EntryMode::Long { page_tables, five_levels };
-    let mut setup = Setup { mode, ..with(Bits64, cpu, code) };
-    for (address, entries) in [
-        (TOP, &[TOP + 0x1003][..]),
-        (TOP + 0x1000, &[TOP + 0x2003, 0x83]),
-        (TOP + 0x2000, &[0x83, 0x20_0083]),
-        (TOP_OF_FIVE, &[TOP + 3]),
-    ] {
-        setup.placed.push(Placed { address, bytes: words(entries), what: "page table" });
-    }
-    setup
 }
 
 fn la57() -> CpuFeatures {

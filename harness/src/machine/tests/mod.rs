@@ -9,6 +9,7 @@ use crate::image::WordSize;
 use crate::range::Range;
 
 mod cpu;
+mod memory;
 
 const LOAD: u64 = 0x20_0000;
 const STUB: u64 = 0x2000;
@@ -41,6 +42,25 @@ const GDT: [u64; 6] = [0, 0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0, 0]
 
 fn words(words: &[u64]) -> Arc<[u8]> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+const TOP: u64 = 0x4_0000;
+const TOP_OF_FIVE: u64 = 0x4_3000;
+
+/// `code` entered at 64 bits, with the first 4 MiB at their own addresses.
+fn long(cpu: CpuFeatures, five_levels: bool, code: &[u8]) -> Setup {
+    let page_tables = if five_levels { TOP_OF_FIVE } else { TOP };
+    let mode = EntryMode::Long { page_tables, five_levels };
+    let mut setup = Setup { mode, word: WordSize::Bits64, cpu, ..setup(code) };
+    for (address, entries) in [
+        (TOP, &[TOP + 0x1003][..]),
+        (TOP + 0x1000, &[TOP + 0x2003, 0x83]),
+        (TOP + 0x2000, &[0x83, 0x20_0083]),
+        (TOP_OF_FIVE, &[TOP + 3]),
+    ] {
+        setup.placed.push(Placed { address, bytes: words(entries), what: "page table" });
+    }
+    setup
 }
 
 fn run(code: &[u8], patience: Duration) -> Outcome {
