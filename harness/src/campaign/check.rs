@@ -264,10 +264,7 @@ fn open(path: &Path, plan: &Plan) -> Result<Opened, ImageFailure> {
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
     let subject = Subject::new(image)
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
-    let demands = Demands {
-        highest_heap: highest_heap(subject.link),
-        needed: subject.total_size().max(subject.moved.len() as u64).next_multiple_of(2 << 20),
-    };
+    let demands = Demands { highest_heap: highest_heap(subject.link), needed: subject.needed() };
     let space = Space::new(&subject.image, subject.word, plan.protocols, &plan.loaders, demands)
         .map_err(|error| ImageFailure { message: error.to_string(), exit: Exit::CannotJudge })?;
     Ok(Opened { subject, space })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::contract::{self, Object, objects};
 use super::error::{broken, impossible};
-use super::{Case, CaseError, Protocol, boot_params, efi, gdt, memory, setup_data};
+use super::{Case, CaseError, MemoryKind, Protocol, boot_params, efi, gdt, memory, setup_data};
 use crate::image::{Image, WordSize};
 use crate::machine::{self, EntryMode, Fill, Placed, Setup};
 use crate::range::Range;
@@ -30,7 +30,7 @@ const CR3_IGNORED: u64 = 0x18;
 pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseError> {
     contract::check_fields(image, word, case)?;
     let known = objects(case);
-    let ram = memory::ram(&case.memory, std::iter::empty())?;
+    let ram = memory::ram(&case.memory, backed(case, &known))?;
     let mut placed = vec![
         put("BIOS data", BIOS_DATA.start, bios_data(case)),
         put("BIOS and video memory", UPPER.start, vec![0; UPPER.len() as usize]),
@@ -80,6 +80,15 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
         timer: case.timer.clone(),
         budget: case.budget,
     })
+}
+
+/// Where the map says "reserved", there is RAM if the loader put something there.
+fn backed<'a>(case: &'a Case, objects: &'a [Object]) -> impl Iterator<Item = Range> + 'a {
+    let reserved = |range: Range| {
+        let mut entries = case.memory.iter().filter(|e| e.kind == MemoryKind::Reserved);
+        entries.any(|entry| entry.range().covers(range))
+    };
+    objects.iter().map(|object| object.range).filter(move |range| reserved(*range))
 }
 
 fn put(what: &'static str, address: u64, bytes: Vec<u8>) -> Placed {
@@ -145,7 +154,7 @@ fn bios_data(case: &Case) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::case::{
-        Acpi, Efi, EfiSignature, Fault, MemoryEntry, MemoryKind, SetupData, SetupDataKind, Span,
+        Acpi, Efi, EfiSignature, Fault, MemoryEntry, SetupData, SetupDataKind, Span,
     };
     use crate::image::fixture::{Fixture, kernel};
 

@@ -88,6 +88,15 @@ impl Subject {
         end.saturating_sub(self.link.physical)
     }
 
+    /// Bytes that KASLR looks for: all that the kernel uses, and all that the decompressor writes.
+    pub fn needed(&self) -> u64 {
+        let needed = self.total_size().max(self.moved.len() as u64);
+        match self.word {
+            WordSize::Bits32 => needed,
+            WordSize::Bits64 => needed.next_multiple_of(2 << 20),
+        }
+    }
+
     /// Offset of the kernel's entry point in the output.
     pub fn entry_offset(&self) -> u64 {
         self.entry.wrapping_sub(self.link.physical)

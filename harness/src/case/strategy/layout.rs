@@ -117,6 +117,14 @@ fn cut_out(memory: &mut Vec<MemoryEntry>, cut: Range) {
     *memory = rest;
 }
 
+/// Makes the pages of `own` an entry of their own.
+pub fn set_apart(memory: &mut Vec<MemoryEntry>, own: Range, kind: MemoryKind) {
+    let whole = Range::new(own.start & !(PAGE - 1), own.end.next_multiple_of(PAGE));
+    cut_out(memory, whole);
+    memory.push(MemoryEntry { start: whole.start, end: whole.end, kind });
+    memory.sort_by_key(|entry| entry.start);
+}
+
 /// Tells one large entry as two that touch, or that overlap by some pages.
 fn split(memory: &mut Vec<MemoryEntry>, dice: &mut Dice) {
     let Some(index) = memory

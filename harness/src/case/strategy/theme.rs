@@ -284,6 +284,18 @@ fn efi(space: &Space, case: &mut Case, dice: &mut Dice) {
         mirror: false,
         soft_reserved: false,
     };
+    let descriptor_size = dice.of(&[48, 40, 56]);
+    let bounds = reach(space, case);
+    // Twice as many descriptors as entries, and some more.
+    let map_size = (case.memory.len() as u64 * 3 + 8) * u64::from(descriptor_size);
+    let (Some(tables), Some(map)) =
+        (room.find(dice, PAGE, PAGE, LOW), room.find(dice, map_size, PAGE, bounds))
+    else {
+        return;
+    };
+    for own in [tables, map] {
+        layout::set_apart(&mut case.memory, own, MemoryKind::Reserved);
+    }
     let mut memory = Vec::new();
     let firmware = dice.once_in(2);
     for known in &case.memory {
@@ -326,14 +338,6 @@ fn efi(space: &Space, case: &mut Case, dice: &mut Dice) {
         entry.mirror = marks == 2 && dice.once_in(2);
         entry.soft_reserved = marks == 3 && dice.once_in(3);
     }
-    let descriptor_size = dice.of(&[48, 40, 56]);
-    let map_size = memory.len() as u64 * u64::from(descriptor_size);
-    let bounds = reach(space, case);
-    let (Some(tables), Some(map)) =
-        (room.find(dice, PAGE, PAGE, LOW), room.find(dice, map_size, PAGE, bounds))
-    else {
-        return;
-    };
     case.efi =
         Some(Efi { signature, tables: tables.start, map: map.start, descriptor_size, memory });
     if dice.once_in(3) {
@@ -357,6 +361,9 @@ fn acpi(space: &Space, case: &mut Case, dice: &mut Dice) {
     let place = dice.below(3);
     let found = if place == 0 { Some(at_bios) } else { room.find(dice, PAGE, 16, LOW) };
     let Some(found) = found else { return };
+    if place != 0 {
+        layout::set_apart(&mut case.memory, found, MemoryKind::Acpi);
+    }
     let mut affinity = Vec::new();
     let end = case.memory.iter().map(|entry| entry.end).max().unwrap_or(GIB);
     for _ in 0..dice.below(5) {
