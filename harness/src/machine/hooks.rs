@@ -168,8 +168,8 @@ pub fn install(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
         state.fill_tlb(&paging, rip, page, access).map_err(|stop| state.stop = Some(stop)).ok()
     })?;
     uc.add_insn_in_hook(|uc, port, size| uc.get_data_mut().devices.read(port as u16, size))?;
-    uc.add_insn_out_hook(|uc, port, _, value| {
-        uc.get_data_mut().devices.write(port as u16, value);
+    uc.add_insn_out_hook(|uc, port, size, value| {
+        uc.get_data_mut().devices.write(port as u16, size, value);
     })?;
     uc.add_intr_hook(|uc, vector| stop(uc, Stop::Exception(vector as u8)))?;
     Ok(())

@@ -130,10 +130,22 @@ fn serial_output_and_the_timer_reach_the_outcome() {
     let outcome = run(b"\xba\xf8\x03\x00\x00\xb0x\xee\xb0\xc2\xe6\x43\xf4", LONG);
     assert_eq!((outcome.serial.as_slice(), outcome.timer_reads), (&b"x"[..], 1));
     assert_eq!(outcome.ports.keys().copied().collect::<Vec<_>>(), [0x43, 0x3f8]);
+    assert_eq!((outcome.ports[&0x43].sizes, outcome.ports[&0x43].values[0]), (1, 0xc2));
 }
 
 #[test]
 fn the_engine_that_is_linked_leaves_its_exit_checks_out() {
     run(b"\xa3\x00\x00\x00\x10", LONG);
     assert!(exit_checks_left_out() > 0);
+}
+
+#[test]
+fn a_guest_may_use_every_port() {
+    // 1: out %eax, %dx; in %dx, %ax; inc %edx; cmp $0x10000, %edx; jne 1b; hlt
+    let code = b"\xef\x66\xed\x42\x81\xfa\x00\x00\x01\x00\x75\xf4\xf4";
+    let mut setup = setup(code);
+    setup.budget = 1 << 20;
+    let outcome = run_setup(&setup);
+    assert_eq!((outcome.end, outcome.ports.len()), (End::Halted, 1 << 16));
+    assert!(outcome.ports.values().all(|used| (used.sizes, used.reads, used.writes) == (6, 1, 1)));
 }
