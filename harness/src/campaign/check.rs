@@ -13,7 +13,7 @@ use crate::case::{Case, Demands, Loader, Protocol, Protocols, Space};
 use crate::exit::Exit;
 use crate::image::{Compression, Image, WordSize};
 use crate::machine::Engine;
-use crate::oracle::{Finding, Judgement, Rule, Subject, Verdict};
+use crate::oracle::{Finding, Judgement, Rule, Subject, Verdict, judge_invariance};
 use crate::reference::highest_heap;
 
 /// What to do with each image.
@@ -250,9 +250,15 @@ impl Slot {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let never =
             ImageFailure { message: "no case was asked for".into(), exit: Exit::CannotJudge };
+        let mut image = state.facts.unwrap_or(Err(never));
+        if let Ok(facts) = &mut image {
+            let kernels = state.done.iter();
+            let kernels = kernels.filter_map(|(n, result)| Some((*n, result.judgement.kernel?)));
+            facts.findings.extend(judge_invariance(kernels));
+        }
         ImageResult {
             input: self.input,
-            image: state.facts.unwrap_or(Err(never)),
+            image,
             cases: state.done.into_values().collect(),
             shrunk: state.shrunk,
         }

@@ -60,6 +60,7 @@ mod tests {
             not_judged: vec![],
             landing: None,
             refused: false,
+            kernel: None,
             applied: Default::default(),
         }
     }

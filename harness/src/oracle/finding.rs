@@ -17,8 +17,20 @@ pub enum Rule {
     Memory,
     /// The stub jumps to the kernel's entry point, with the CPU in the state that the kernel expects.
     HandOff,
+    /// The page tables at the hand-off map what the kernel touches first.
+    PageTables,
+    /// Every changed byte of boot_params is one that the stub has to change.
+    BootParams,
     /// Nothing outside the permitted memory was written.
     Footprint,
+    /// The code that switches between four and five levels of paging lies where it may, and is gone afterwards.
+    Trampoline,
+    /// The stub uses no port that it has no reason for.
+    Ports,
+    /// What RAM held before makes no difference.
+    Fill,
+    /// The kernel's bytes do not depend on who loaded it, or where.
+    Loader,
     /// The stub does not stop, or stops where it must.
     Halt,
     /// No exception is left without a handler, no access goes where there is no memory.
@@ -35,7 +47,13 @@ impl std::fmt::Display for Rule {
             Rule::Kaslr => "kaslr",
             Rule::Memory => "memory",
             Rule::HandOff => "hand-off",
+            Rule::PageTables => "page-tables",
+            Rule::BootParams => "boot-params",
             Rule::Footprint => "footprint",
+            Rule::Trampoline => "trampoline",
+            Rule::Ports => "ports",
+            Rule::Fill => "fill",
+            Rule::Loader => "loader",
             Rule::Halt => "halt",
             Rule::Fault => "fault",
             Rule::Budget => "budget",

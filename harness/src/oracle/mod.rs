@@ -7,9 +7,14 @@ mod ending;
 mod finding;
 mod footprint;
 mod handoff;
+mod invariance;
 mod landing;
 mod memory;
+mod page_tables;
 mod placement;
+mod ports;
+mod repeat;
+mod room;
 mod segments;
 mod subject;
 mod table;
@@ -22,7 +27,9 @@ use crate::range::Range;
 use crate::reference;
 
 pub use finding::{Finding, Rule};
+pub use invariance::judge as judge_invariance;
 pub use landing::Landing;
+pub use repeat::judge as judge_repeat;
 pub use subject::{Subject, SubjectError};
 
 /// The judgement of one run.
@@ -58,6 +65,8 @@ pub struct Judgement {
     pub landing: Option<Landing>,
     /// Whether the stub stopped because it had to.
     pub refused: bool,
+    /// A digest of the kernel's bytes with its relocation undone.
+    pub kernel: Option<u64>,
     /// Fields that hold their relocated value.
     pub applied: reference::Applied,
 }
@@ -80,6 +89,7 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
         not_judged: Vec::new(),
         landing: None,
         refused: false,
+        kernel: None,
         applied: reference::Applied::default(),
     };
     let alignment = case
@@ -112,6 +122,7 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
     also.extend(case.screen.then_some(SCREEN));
     let written = footprint::judge(subject, setup, outcome, &placement, &also);
     judgement.findings.extend(written);
+    judgement.findings.extend(ports::judge(subject, case, outcome));
     judgement
 }
 
@@ -147,9 +158,18 @@ fn judge_kernel(
     judgement.landing = Some(landing);
     let placed = placement::judge(subject, case, placement, prediction, landing);
     judgement.findings.extend(placed);
+    judgement.findings.extend(room::judge(subject, case, placement, landing));
     judgement.findings.extend(handoff::judge(subject, setup, outcome, placement, landing));
+    judgement.findings.extend(page_tables::judge(subject, case, outcome, placement, landing));
     match memory::judge(subject, outcome, landing) {
         Ok((findings, applied)) => {
+            judgement.kernel = match findings.is_empty() {
+                true => Some(subject.digest),
+                false => outcome
+                    .ram
+                    .slice(landing.output, subject.moved.len())
+                    .and_then(|bytes| invariance::unrelocated(subject, landing, bytes)),
+            };
             judgement.findings.extend(findings);
             judgement.applied = applied;
         }

@@ -27,12 +27,8 @@ pub fn judge(
         return Vec::new();
     }
     let registers = &outcome.registers;
-    let paging = Paging {
-        cr0: registers.cr0,
-        cr3: registers.cr3,
-        cr4: registers.cr4,
-        efer: registers.efer,
-    };
+    let paging =
+        Paging { cr0: registers.cr0, cr3: registers.cr3, cr4: registers.cr4, efer: registers.efer };
     let mut findings: Vec<Finding> = needed(subject, case, placement, landing)
         .into_iter()
         .filter_map(|(what, range)| unmapped(outcome, &paging, what, range))

@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::image::{Compression, Image, ImageError, Kernel, RelocTable, Segment, WordSize};
 use crate::reference::{Link, Model, ReferenceError, moved};
 
-use super::{Finding, segments, table};
+use super::{Finding, invariance, segments, table};
 
 /// An image, ready to be judged.
 pub struct Subject {
@@ -25,6 +25,8 @@ pub struct Subject {
     pub table: RelocTable,
     /// The kernel after the moves of its segments, before relocation.
     pub moved: Vec<u8>,
+    /// A digest of those bytes.
+    pub digest: u64,
     /// What is wrong with the image itself, whatever a run of it shows.
     pub image_findings: Vec<Finding>,
     /// KASLR's model, or why there is none.
@@ -74,6 +76,7 @@ impl Subject {
             entry,
             segments,
             table,
+            digest: invariance::digest(&moved),
             moved,
             image_findings,
             model,
