@@ -8,6 +8,7 @@ mod finding;
 mod footprint;
 mod handoff;
 mod landing;
+mod loaded;
 mod memory;
 mod placement;
 mod segments;
@@ -24,6 +25,8 @@ use crate::reference;
 pub use finding::{Finding, Rule};
 pub use landing::Landing;
 pub use subject::{Subject, SubjectError};
+
+use loaded::Loaded;
 
 /// The judgement of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -82,17 +85,12 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
         refused: false,
         applied: reference::Applied::default(),
     };
-    let alignment = case
-        .kernel_alignment
-        .or(subject.image.header().kernel_alignment.map(u64::from))
-        .unwrap_or(1);
-    let placement = match reference::place(&subject.image, subject.link, case.load, alignment) {
-        Ok(placement) => placement,
-        Err(error) => {
-            judgement.not_judged.push(error.to_string());
-            return judgement;
-        }
+    let passed = reference::Passed::read(&Loaded(setup), setup.boot_params);
+    let Some(passed) = passed else {
+        judgement.not_judged.push("boot_params are not in RAM".into());
+        return judgement;
     };
+    let placement = reference::place(&subject.image, subject.link, setup.stub.address, passed);
     if let End::Unsupported(what) = &outcome.end {
         judgement.not_judged.push(what.clone());
         return judgement;

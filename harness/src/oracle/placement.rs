@@ -3,12 +3,13 @@
 //! KASLR's choice cannot be predicted, at least where it may lie.
 
 use super::landing::Landing;
+use super::loaded::Loaded;
 use super::{Finding, Rule, Subject};
-use crate::case::{Case, Layout, MemoryKind, Protocol};
+use crate::case::{Case, Layout, MemoryKind};
 use crate::image::WordSize;
-use crate::machine::{PAGE, Setup};
+use crate::machine::{EntryMode, PAGE, Setup};
 use crate::range::Range;
-use crate::reference::{Inputs, Placement, Prediction, unrandomized_virt};
+use crate::reference::{Cpu, Inputs, Placement, Prediction, unrandomized_virt};
 
 /// `KERNEL_IMAGE_SIZE`: what x86_64 maps for the kernel with RANDOMIZE_BASE (asm/page_64_types.h).
 const KERNEL_MAPPING: u64 = 1 << 30;
@@ -20,32 +21,29 @@ pub fn predict(
     setup: &Setup,
     placement: &Placement,
 ) -> Result<Prediction, String> {
-    let output = placement.output;
-    if !case.asks_for_kaslr() || !subject.image.stub().kaslr {
+    let unmoved = || {
+        let output = placement.output;
         let virt = unrandomized_virt(&subject.image, subject.link, output);
-        return Ok(Prediction { output, virt });
+        Ok(Prediction { output, virt })
+    };
+    match &subject.model {
+        _ if !subject.image.stub().kaslr => unmoved(),
+        Ok(model) => model.predict(placement, &inputs(setup, &Loaded(setup))),
+        Err(_) if !case.asks_for_kaslr() => unmoved(),
+        Err(why) => Err(why.clone()),
     }
-    if case.screen && subject.image.stub().verbose {
-        return Err("what the stub prints on the screen becomes a part of the entropy".into());
+}
+
+/// What the machine was told, for the reference.
+fn inputs<'a>(setup: &'a Setup, memory: &'a Loaded<'a>) -> Inputs<'a> {
+    Inputs {
+        memory,
+        cpu: Cpu { la57: false, rdrand: None, tsc: None, timer: &setup.timer },
+        load: setup.stub.address,
+        entered_at_32_bits: setup.mode == EntryMode::Protected,
+        entered_with_five_levels: false,
+        boot_params: setup.boot_params,
     }
-    let model = subject.model.as_ref().map_err(Clone::clone)?;
-    let usable: Vec<Range> = usable(case).collect();
-    let boot_params = setup.placed.iter().find(|placed| placed.address == setup.boot_params);
-    let boot_params = boot_params.ok_or("there are no boot_params")?;
-    model.predict(
-        placement,
-        &Inputs {
-            load: case.load,
-            entered_at_32_bits: case.protocol == Protocol::Bits32,
-            boot_params: &boot_params.bytes,
-            boot_params_address: setup.boot_params,
-            command_line: &case.command_line,
-            command_line_address: Layout::COMMAND_LINE.start,
-            screen: case.screen,
-            usable: &usable,
-            timer: &setup.timer,
-        },
-    )
 }
 
 /// Compares what the stub did with what it should have done.
