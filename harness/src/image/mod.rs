@@ -21,6 +21,7 @@ mod release;
 mod startup;
 mod stub;
 mod table;
+mod traits;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
@@ -37,6 +38,7 @@ pub use release::Release;
 pub use startup::Startup;
 pub use stub::Stub;
 pub use table::{Group, RelocKind, RelocTable};
+pub use traits::Traits;
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 512 << 20;

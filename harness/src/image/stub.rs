@@ -4,6 +4,7 @@
 use memchr::memmem;
 
 use super::table::RelocKind;
+use super::traits::Traits;
 
 /// Facts read from the stub's own code and data: the protected-mode code without the payload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Stub {
     pub serial: bool,
     /// Whether the stub tells what it does even when nothing is wrong (CONFIG_X86_VERBOSE_BOOTUP).
     pub verbose: bool,
+    /// What else it knows of its surroundings.
+    pub traits: Traits,
 }
 
 /// The longest `build_str` that is believed, in bytes; real ones have about 200.
@@ -53,6 +56,7 @@ impl Stub {
             kaslr: has("nokaslr"),
             serial: has("earlyprintk"),
             verbose: has("early console in extract_kernel"),
+            traits: Traits::read(parts),
         }
     }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Runs that did not reach the kernel: the stub stopped, faulted, or never came to an end.
 
+use super::scene::Scene;
 use super::{Finding, Rule, Subject};
-use crate::case::{Case, SCREEN, SCREEN_COLUMNS, SCREEN_LINES};
+use crate::case::{SCREEN, SCREEN_COLUMNS, SCREEN_LINES};
 use crate::machine::{End, Outcome};
-use crate::reference::{Placement, Refusal};
+use crate::reference::Refusal;
 
 /// What follows the text of an error (arch/x86/boot/compressed/error.c).
 const HALTED: &str = "-- System halted";
@@ -14,12 +15,8 @@ const HALTED: &str = "-- System halted";
 /// # Errors
 ///
 /// A stub that may refuse here stopped, and had nothing to say why on.
-pub fn judge(
-    subject: &Subject,
-    case: &Case,
-    outcome: &Outcome,
-    placement: &Placement,
-) -> Result<Option<Finding>, String> {
+pub fn judge(scene: &Scene) -> Result<Option<Finding>, String> {
+    let Scene { subject, case, outcome, placement, .. } = scene;
     let due = match placement.refusal {
         Refusal::Never => None,
         Refusal::May(text) | Refusal::Must(text) => Some(text),

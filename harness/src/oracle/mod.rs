@@ -3,28 +3,32 @@
 //!
 //! One file per rule; each returns findings and knows nothing of the others.
 
+mod boot_params;
 mod ending;
 mod finding;
 mod footprint;
 mod handoff;
 mod invariance;
 mod landing;
+mod loaded;
 mod memory;
 mod page_tables;
 mod placement;
 mod ports;
 mod repeat;
 mod room;
+mod scene;
 mod segments;
 mod subject;
 mod table;
+mod trampoline;
 
 use serde::Serialize;
 
-use crate::case::{Case, SCREEN};
+use crate::case::Case;
 use crate::machine::{End, Outcome, Setup};
-use crate::range::Range;
 use crate::reference;
+use scene::Scene;
 
 pub use finding::{Finding, Rule};
 pub use invariance::judge as judge_invariance;
@@ -92,86 +96,50 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
         kernel: None,
         applied: reference::Applied::default(),
     };
-    let alignment = case
-        .kernel_alignment
-        .or(subject.image.header().kernel_alignment.map(u64::from))
-        .unwrap_or(1);
-    let placement = match reference::place(&subject.image, subject.link, case.load, alignment) {
-        Ok(placement) => placement,
-        Err(error) => {
-            judgement.not_judged.push(error.to_string());
-            return judgement;
-        }
-    };
     if let End::Unsupported(what) = &outcome.end {
         judgement.not_judged.push(what.clone());
         return judgement;
     }
-    match ending::judge(subject, case, outcome, &placement) {
+    match Scene::new(subject, case, setup, outcome) {
+        Ok(scene) => judge_scene(&mut judgement, &scene),
+        Err(why) => judgement.not_judged.push(why),
+    }
+    judgement
+}
+
+fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
+    match ending::judge(scene) {
         Ok(ending) => {
-            judgement.refused = outcome.end == End::Halted && ending.is_none();
+            judgement.refused = scene.outcome.end == End::Halted && ending.is_none();
             judgement.findings.extend(ending);
         }
         Err(why) => judgement.not_judged.push(why),
     }
-    let prediction = placement::predict(subject, case, setup, &placement);
-    if outcome.end == End::HandOff {
-        judge_kernel(&mut judgement, subject, case, setup, outcome, &placement, &prediction);
+    if scene.outcome.end == End::HandOff {
+        judge_kernel(judgement, scene);
     }
-    let mut also = whereabouts(subject, case, &placement, &prediction, judgement.landing);
-    also.extend(case.screen.then_some(SCREEN));
-    let written = footprint::judge(subject, setup, outcome, &placement, &also);
-    judgement.findings.extend(written);
-    judgement.findings.extend(ports::judge(subject, case, outcome));
-    judgement
+    judgement.findings.extend(footprint::judge(scene, judgement.landing));
+    judgement.findings.extend(ports::judge(scene));
 }
 
-/// Where the kernel was put, or may have been put by a stub that did not get as far as starting it.
-fn whereabouts(
-    subject: &Subject,
-    case: &Case,
-    placement: &reference::Placement,
-    prediction: &Result<reference::Prediction, String>,
-    landing: Option<Landing>,
-) -> Vec<Range> {
-    let size = subject.moved.len() as u64;
-    match (landing, prediction) {
-        (Some(landing), _) if placement::believable(subject, placement, landing.output) => {
-            vec![Range::sized(landing.output, size)]
-        }
-        (Some(_), _) => Vec::new(),
-        (None, Ok(prediction)) => vec![Range::sized(prediction.output, size)],
-        (None, Err(_)) => placement::anywhere(case).collect(),
-    }
-}
-
-fn judge_kernel(
-    judgement: &mut Judgement,
-    subject: &Subject,
-    case: &Case,
-    setup: &Setup,
-    outcome: &Outcome,
-    placement: &reference::Placement,
-    prediction: &Result<reference::Prediction, String>,
-) {
-    let landing = landing::find(subject, outcome, placement, prediction.as_ref().ok());
+fn judge_kernel(judgement: &mut Judgement, scene: &Scene) {
+    let landing = landing::find(scene);
     judgement.landing = Some(landing);
-    let placed = placement::judge(subject, case, placement, prediction, landing);
-    judgement.findings.extend(placed);
-    judgement.findings.extend(room::judge(subject, case, placement, landing));
-    judgement.findings.extend(handoff::judge(subject, setup, outcome, placement, landing));
-    judgement.findings.extend(page_tables::judge(subject, case, outcome, placement, landing));
-    match memory::judge(subject, outcome, landing) {
-        Ok((findings, applied)) => {
-            judgement.kernel = match findings.is_empty() {
-                true => Some(subject.digest),
-                false => outcome
-                    .ram
-                    .slice(landing.output, subject.moved.len())
-                    .and_then(|bytes| invariance::unrelocated(subject, landing, bytes)),
-            };
-            judgement.findings.extend(findings);
-            judgement.applied = applied;
+    for findings in [
+        placement::judge(scene, landing),
+        room::judge(scene, landing),
+        handoff::judge(scene, landing),
+        page_tables::judge(scene, landing),
+        trampoline::judge(scene),
+        boot_params::judge(scene),
+    ] {
+        judgement.findings.extend(findings);
+    }
+    match memory::judge(scene, landing) {
+        Ok(found) => {
+            judgement.kernel = found.kernel;
+            judgement.applied = found.applied;
+            judgement.findings.extend(found.findings);
         }
         Err(error) => judgement.not_judged.push(error.to_string()),
     }

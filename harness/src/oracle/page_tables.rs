@@ -3,6 +3,7 @@
 //! address to itself (arch/x86/boot/compressed/ident_map_64.c; boot.rst, "64-bit Boot Protocol").
 
 use super::landing::Landing;
+use super::scene::Scene;
 use super::{Finding, Rule, Subject};
 use crate::case::{Case, objects};
 use crate::image::WordSize;
@@ -16,13 +17,8 @@ const MAPS_SETUP_DATA: (u32, u32) = (5, 19);
 const MAPS_ON_DEMAND: (u32, u32) = (5, 10);
 
 /// Judges the tables that CR3 names.
-pub fn judge(
-    subject: &Subject,
-    case: &Case,
-    outcome: &Outcome,
-    placement: &Placement,
-    landing: Landing,
-) -> Vec<Finding> {
+pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
+    let Scene { subject, case, outcome, placement, .. } = scene;
     if subject.word == WordSize::Bits32 {
         return Vec::new();
     }

@@ -2,9 +2,10 @@
 //! The stub uses only the ports that it has a reason for, and sends them only what they understand: the
 //! timer for entropy, a serial port that the command line asks for, the cursor of a text screen.
 
+use super::scene::Scene;
 use super::{Finding, Rule, Subject};
 use crate::case::Case;
-use crate::machine::{Outcome, PortUse};
+use crate::machine::PortUse;
 
 /// Counter 0 of the timer and its control port, and the command that reads the counter back
 /// (arch/x86/lib/kaslr.c).
@@ -35,7 +36,8 @@ enum Writes {
 }
 
 /// Judges every port that was used.
-pub fn judge(subject: &Subject, case: &Case, outcome: &Outcome) -> Vec<Finding> {
+pub fn judge(scene: &Scene) -> Vec<Finding> {
+    let Scene { subject, case, outcome, .. } = scene;
     outcome
         .ports
         .iter()

@@ -3,6 +3,7 @@
 //! region, over nothing that anyone still needs (arch/x86/boot/compressed/kaslr.c, `mem_avoid`).
 
 use super::landing::Landing;
+use super::scene::Scene;
 use super::{Finding, Rule, Subject};
 use crate::case::{Case, Efi, EfiKind, MemoryKind, objects};
 use crate::image::WordSize;
@@ -19,12 +20,8 @@ const STILL_NEEDED: [&str; 5] =
     ["boot_params", "command line", "initrd", "setup_data", "indirect setup_data"];
 
 /// Judges where the kernel lies.
-pub fn judge(
-    subject: &Subject,
-    case: &Case,
-    placement: &Placement,
-    landing: Landing,
-) -> Vec<Finding> {
+pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
+    let Scene { subject, case, placement, .. } = scene;
     let mut findings = Vec::new();
     let alignment = subject.image.header().kernel_alignment.map_or(1, u64::from).max(1);
     if landing.output != placement.output {

@@ -4,13 +4,29 @@
 //! Nothing here knows the emulator: a reference that shared code or state with what it judges would prove
 //! nothing. A second, independent relocation table (from `vmlinux`) will live beside [`relocate`].
 
+mod console;
+mod firmware;
+mod guest;
+mod hand_over;
+mod inputs;
 mod kaslr;
 mod layout;
+mod model;
+mod options;
+mod page;
+mod paging;
 mod placement;
 mod relocate;
+mod start;
+#[cfg(test)]
+mod testing;
 
-pub use kaslr::{Inputs, Model, Prediction};
+pub use hand_over::HandOver;
+pub use inputs::{Cpu, Inputs, Memory, Passed};
+pub use kaslr::{Area, Choice, Prediction};
 pub use layout::{Link, moved};
+pub use model::{Model, Prepared};
+pub use paging::Paging;
 pub use placement::{Placement, Refusal, highest_heap, place, unrandomized_virt};
 pub use relocate::{Applied, fields, relocate};
 

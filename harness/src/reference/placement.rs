@@ -2,7 +2,7 @@
 //! Where the stub must put the kernel when KASLR does not choose, and when it must refuse
 //! (arch/x86/boot/compressed/head_32.S, head_64.S and `extract_kernel()`).
 
-use super::{Link, ReferenceError};
+use super::{Link, Passed};
 use crate::image::{Image, WordSize};
 use crate::range::Range;
 
@@ -33,29 +33,31 @@ pub enum Refusal {
 /// The text of a stub whose heap lies too high.
 const TOO_LARGE: &str = "Destination address too large";
 
-/// The placement for the load address `load`, with `alignment` as the loader passes it on in
-/// `boot_params.hdr.kernel_alignment` (2.6.31 and later).
-///
-/// # Errors
-///
-/// The image has no `init_size` (boot protocol before 2.10).
-pub fn place(
-    image: &Image,
-    link: Link,
-    load: u64,
-    alignment: u64,
-) -> Result<Placement, ReferenceError> {
-    let init_size =
-        image.header().init_size.ok_or(ReferenceError::MissingField("init_size"))?.into();
-    let output = load.next_multiple_of(alignment.max(1)).max(link.physical);
-    let window = Range::sized(output, init_size);
+/// The placement for the load address `load`, with what the loader passes on in boot_params (4.7 and later; `init_size` of
+/// no effect on the output before).
+pub fn place(image: &Image, link: Link, load: u64, passed: Passed) -> Placement {
+    let output = output(link, load, passed.kernel_alignment);
+    let window = Range::sized(output, passed.init_size.into());
     let copy = image.startup().end.and_then(|end| window.end.checked_sub(end));
+    let copy = copy.filter(|copy| *copy >= output);
     // The heap lies in the bss of the stub's copy: behind what the file has of the stub.
     let heap = Range::new(
         copy.map_or(output, |copy| copy + image.protected_mode().len() as u64).min(window.end),
         window.end,
     );
-    Ok(Placement { output, window, copy, refusal: refusal(link, heap) })
+    Placement { output, window, copy, refusal: refusal(link, heap) }
+}
+
+/// The load address rounded up, but not below where the kernel was linked. i386 computes in 32 bits. An alignment that is
+/// no power of two gives what the same instructions give.
+fn output(link: Link, load: u64, alignment: u32) -> u64 {
+    let mask = u64::from(alignment.wrapping_sub(1));
+    let aligned = load.wrapping_add(mask) & !mask;
+    let aligned = match link.word {
+        WordSize::Bits32 => aligned & 0xffff_ffff,
+        WordSize::Bits64 => aligned,
+    };
+    aligned.max(link.physical)
 }
 
 /// The virtual base that a kernel at `output` is relocated for when KASLR does not choose. Stubs from 3.14
@@ -93,6 +95,17 @@ fn refusal(link: Link, heap: Range) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_output_is_aligned_and_not_below_the_link_address() {
+        let wide = Link { physical: 0x100_0000, map: 0, word: WordSize::Bits64 };
+        let narrow = Link { word: WordSize::Bits32, ..wide };
+        assert_eq!(output(wide, 0x10_0000, 0x20_0000), 0x100_0000);
+        assert_eq!(output(wide, 0x123_4000, 0x20_0000), 0x140_0000);
+        assert_eq!(output(wide, 0x140_0000, 0x20_0000), 0x140_0000);
+        assert_eq!(output(wide, 0xffff_f000, 0x20_0000), 0x1_0000_0000);
+        assert_eq!(output(narrow, 0xffff_f000, 0x20_0000), 0x100_0000, "wraps");
+    }
 
     #[test]
     fn an_i386_heap_above_lowmem_is_refused() {

@@ -79,6 +79,8 @@ impl Theme {
             Theme::CommandLine => {
                 let base = case.command_line.take().unwrap_or_default();
                 case.command_line = words::command_line(space, &base, dice);
+                // Without the word for the serial port only the screen shows why a stub stops.
+                case.screen |= !case.has_console();
             }
             Theme::Initrd => initrd(space, &mut case, dice),
             Theme::Entropy => case.cpu = entropy(dice),
@@ -193,6 +195,7 @@ fn five_levels(space: &Space, case: &mut Case, dice: &mut Dice) {
     }
     if dice.once_in(4) {
         case.command_line = None;
+        case.screen = true;
     }
     if dice.once_in(3) {
         case.bios.ebda_segment = dice.of(&[0x9fc0, 0, 0x8000, 0x2001, 0xf000]);
@@ -340,10 +343,15 @@ fn efi(space: &Space, case: &mut Case, dice: &mut Dice) {
     }
     case.efi =
         Some(Efi { signature, tables: tables.start, map: map.start, descriptor_size, memory });
-    if dice.once_in(3) {
+    if dice.once_in(2) {
         acpi(space, case, dice);
     }
-    if signature == EfiSignature::EL64 && space.word == WordSize::Bits64 && dice.once_in(3) {
+    // Firmware that has been through a kexec has ACPI, too.
+    if case.acpi.is_some()
+        && signature == EfiSignature::EL64
+        && space.word == WordSize::Bits64
+        && dice.once_in(2)
+    {
         let mut room = layout::room(space, case);
         let len = 96;
         if let Some(at) = room.find(dice, SETUP_DATA_HEADER + len, 16, bounds) {
