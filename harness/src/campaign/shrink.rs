@@ -58,6 +58,7 @@ mod tests {
         Judgement {
             findings: if broken { vec![finding] } else { vec![] },
             not_judged: vec![],
+            unpredicted: None,
             landing: None,
             refused: false,
             kernel: None,

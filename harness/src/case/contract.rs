@@ -136,6 +136,10 @@ fn check_image(image: &Image, word: WordSize, case: &Case) -> Result<(), CaseErr
         if given > u32::MAX.into() {
             return Err(impossible("init_size", format!("{given:#x} has more than 32 bits")));
         }
+        if !given.is_multiple_of(PAGE) {
+            // Page tables stand at the end of it.
+            return Err(broken("init_size", format!("{given:#x} is not a multiple of {PAGE:#x}")));
+        }
         if given < own {
             let problem = format!("{given:#x} is less than what the image asks for, {own:#x}");
             return Err(broken("init_size", problem));

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::{Failure, print};
 use crate::campaign;
-use crate::case::{CaseFile, place};
+use crate::case::{CaseFile, Fault, place};
 use crate::exit::Exit;
 use crate::image::Image;
 use crate::machine::UnicornEngine;
@@ -67,8 +67,11 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         exit: error.exit(),
         error: anyhow!("{}: {error}", path.display()),
     })?;
-    place(&subject.image, subject.word, &file.case)
-        .map_err(|error| Failure::usage(anyhow!("{}: case.{error}", args.case.display())))?;
+    if let Err(error) = place(&subject.image, subject.word, &file.case)
+        && error.fault == Fault::Case
+    {
+        return Err(Failure::usage(anyhow!("{}: case.{error}", args.case.display())));
+    }
 
     let run = campaign::run(&UnicornEngine::new(), &subject, &file.case);
     let mut text = match args.format {

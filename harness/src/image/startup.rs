@@ -26,17 +26,13 @@ impl Startup {
 }
 
 /// `add/mov BP_init_size(%esi), %ebx; sub $_end, %ebx`. On i386 the constant counts from the GOT, whose
-/// place `lea startup_32@GOTOFF(%edx), %ebp` gives.
+/// distance from itself `1: pop %edx; add $_GLOBAL_OFFSET_TABLE_+(.-1b), %edx` adds.
 fn end(head: &[u8]) -> Option<u64> {
     const INIT_SIZE_TO_EBX: &[u8] = b"\x9e\x60\x02\x00\x00\x81\xeb";
     const GOT_TO_EDX: &[u8] = b"\x5a\x81\xc2";
-    const STARTUP_TO_EBP: &[u8] = b"\x8d\xaa";
     let immediate = le32(head, memmem::find(head, INIT_SIZE_TO_EBX)? + INIT_SIZE_TO_EBX.len())?;
     let from = match memmem::find(head, GOT_TO_EDX) {
-        Some(at) => {
-            let lea = at + memmem::find(&head[at..], STARTUP_TO_EBP)?;
-            le32(head, lea + STARTUP_TO_EBP.len())?.wrapping_neg()
-        }
+        Some(at) => le32(head, at + GOT_TO_EDX.len())?.wrapping_add(at as u32),
         None => 0,
     };
     Some(u64::from(from.wrapping_add(immediate))).filter(|end| *end != 0)
@@ -65,7 +61,7 @@ mod tests {
 
     #[test]
     fn the_end_of_an_i386_stub_counts_from_its_got() {
-        let code = b"\x5a\x81\xc2\x11\x22\x33\x00\x8d\xaa\x00\x00\xf0\xff\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x10\x00\x00";
+        let code = b"\x90\x5a\x81\xc2\xff\xff\x0f\x00\x8d\x9a\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x10\x00\x00";
         assert_eq!(Startup::read(code).end, Some(0x10_1000));
     }
 

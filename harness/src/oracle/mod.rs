@@ -65,6 +65,9 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// Why a rule could not be applied, where one could not.
     pub not_judged: Vec<String>,
+    /// Why KASLR's choice could only be tested for being allowed, not for being the right one; `None` if it was
+    /// predicted, or if there was nothing to choose.
+    pub unpredicted: Option<String>,
     /// Where the kernel ended up, if it was started.
     pub landing: Option<Landing>,
     /// Whether the stub stopped because it had to.
@@ -91,6 +94,7 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
     let mut judgement = Judgement {
         findings: subject.image_findings.clone(),
         not_judged: Vec::new(),
+        unpredicted: None,
         landing: None,
         refused: false,
         kernel: None,
@@ -108,6 +112,7 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
 }
 
 fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
+    judgement.unpredicted = scene.prediction.as_ref().err().cloned();
     match ending::judge(scene) {
         Ok(ending) => {
             judgement.refused = scene.outcome.end == End::Halted && ending.is_none();

@@ -188,7 +188,8 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
             }
             let places = address::places(&space);
             let place = places[number % places.len()];
-            let theme = Theme::ALL[number % Theme::ALL.len()];
+            // One further in each round, so that every theme meets KASLR and its absence.
+            let theme = Theme::ALL[(number + number / Theme::ALL.len()) % Theme::ALL.len()];
             let turn = number / 2 + number / places.len();
             let protocol = match place {
                 Place::AboveFourGiB | Place::Top => Protocol::Bits64,

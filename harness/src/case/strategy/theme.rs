@@ -393,7 +393,7 @@ fn acpi(space: &Space, case: &mut Case, dice: &mut Dice) {
 
 fn places(space: &Space, case: &mut Case, dice: &mut Dice) {
     if dice.once_in(2) {
-        let larger = space.init_size + (1 + dice.below(512)) * 0x1_0001;
+        let larger = space.init_size.next_multiple_of(PAGE) + (1 + dice.below(8192)) * PAGE;
         let fits =
             larger <= u32::MAX.into() && (case.load + larger <= FOUR_GIB || case.load >= FOUR_GIB);
         case.init_size = fits.then_some(larger);
