@@ -7,8 +7,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod avoid;
 mod bench;
 mod binary;
+mod choice;
 mod hostile;
 mod patch;
 mod payload;
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
     stub::add(&mut trials);
     stub_i386::add(&mut trials);
     payload::add(&mut trials);
+    avoid::add(&mut trials);
+    choice::add(&mut trials);
     repeat::add(&mut trials);
     binary::add(&mut trials);
     hostile::add(&mut trials);
