@@ -12,6 +12,7 @@ mod bench;
 mod binary;
 mod choice;
 mod hostile;
+mod page_tables;
 mod patch;
 mod payload;
 mod repeat;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     stub::add(&mut trials);
     stub_i386::add(&mut trials);
     payload::add(&mut trials);
+    page_tables::add(&mut trials);
     avoid::add(&mut trials);
     choice::add(&mut trials);
     repeat::add(&mut trials);
