@@ -10,6 +10,7 @@ mod common;
 mod avoid;
 mod bench;
 mod binary;
+mod boot_params;
 mod choice;
 mod hostile;
 mod page_tables;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     stub_i386::add(&mut trials);
     payload::add(&mut trials);
     page_tables::add(&mut trials);
+    boot_params::add(&mut trials);
     avoid::add(&mut trials);
     choice::add(&mut trials);
     repeat::add(&mut trials);
