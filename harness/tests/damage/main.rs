@@ -12,6 +12,8 @@ mod bench;
 mod binary;
 mod boot_params;
 mod choice;
+mod five_levels;
+mod hand_off;
 mod hostile;
 mod page_tables;
 mod patch;
@@ -20,6 +22,7 @@ mod repeat;
 mod stub;
 mod stub_i386;
 mod table;
+mod trampoline;
 
 use std::process::ExitCode;
 
@@ -31,8 +34,11 @@ fn main() -> ExitCode {
     stub::add(&mut trials);
     stub_i386::add(&mut trials);
     payload::add(&mut trials);
+    hand_off::add(&mut trials);
     page_tables::add(&mut trials);
     boot_params::add(&mut trials);
+    trampoline::add(&mut trials);
+    five_levels::add(&mut trials);
     avoid::add(&mut trials);
     choice::add(&mut trials);
     repeat::add(&mut trials);
