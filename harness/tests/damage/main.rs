@@ -18,6 +18,7 @@ mod hostile;
 mod page_tables;
 mod patch;
 mod payload;
+mod ports;
 mod repeat;
 mod stub;
 mod stub_i386;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     boot_params::add(&mut trials);
     trampoline::add(&mut trials);
     five_levels::add(&mut trials);
+    ports::add(&mut trials);
     avoid::add(&mut trials);
     choice::add(&mut trials);
     repeat::add(&mut trials);
