@@ -26,16 +26,21 @@ impl Startup {
 }
 
 /// `add/mov BP_init_size(%esi), %ebx; sub $_end, %ebx`. On i386 the constant counts from the GOT, whose
-/// place `lea startup_32@GOTOFF(%edx), %ebp` gives.
+/// place `lea startup_32@GOTOFF(%edx), %ebp` gives, or, since 5.7, the same into EBX.
 fn end(head: &[u8]) -> Option<u64> {
     const INIT_SIZE_TO_EBX: &[u8] = b"\x9e\x60\x02\x00\x00\x81\xeb";
     const GOT_TO_EDX: &[u8] = b"\x5a\x81\xc2";
     const STARTUP_TO_EBP: &[u8] = b"\x8d\xaa";
+    const STARTUP_TO_EBX: &[u8] = b"\x8d\x9a";
     let immediate = le32(head, memmem::find(head, INIT_SIZE_TO_EBX)? + INIT_SIZE_TO_EBX.len())?;
     let from = match memmem::find(head, GOT_TO_EDX) {
         Some(at) => {
-            let lea = at + memmem::find(&head[at..], STARTUP_TO_EBP)?;
-            le32(head, lea + STARTUP_TO_EBP.len())?.wrapping_neg()
+            let behind = &head[at..];
+            let lea = [STARTUP_TO_EBX, STARTUP_TO_EBP]
+                .iter()
+                .filter_map(|code| memmem::find(behind, code).map(|at| at + code.len()))
+                .min()?;
+            le32(behind, lea)?.wrapping_neg()
         }
         None => 0,
     };
@@ -67,6 +72,12 @@ mod tests {
     fn the_end_of_an_i386_stub_counts_from_its_got() {
         let code = b"\x5a\x81\xc2\x11\x22\x33\x00\x8d\xaa\x00\x00\xf0\xff\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x10\x00\x00";
         assert_eq!(Startup::read(code).end, Some(0x10_1000));
+    }
+
+    #[test]
+    fn the_end_of_newer_i386_stubs_may_be_their_got() {
+        let code = b"\x5a\x81\xc2\xf3\x7f\x4d\x00\x8d\x82\xc0\xd4\xfe\xff\x8d\x9a\x00\x80\xb2\xff\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x00\x00\x00\x8d\xaa\x00\x00\x00\x00";
+        assert_eq!(Startup::read(code).end, Some(0x4d_8000));
     }
 
     #[test]
