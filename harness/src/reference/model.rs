@@ -18,6 +18,8 @@ use crate::image::{Image, Kernel, Release, Traits, WordSize};
 const SINCE: (u32, u32) = (5, 10);
 /// The first release that keeps `cc_blob_address` when it cleans boot_params up.
 const CC_BLOB: (u32, u32) = (5, 19);
+/// The first x86_64 release that walks setup_data to map it (arch/x86/boot/compressed/ident_map_64.c).
+const MAPS_SETUP_DATA: (u32, u32) = (6, 0);
 /// The last release before `memparse()` was known to have changed.
 const SIZES_WRAP: (u32, u32) = (6, 17);
 /// The first release with kexec handover.
@@ -33,6 +35,8 @@ pub struct Model {
     pub(super) kaslr: bool,
     pub(super) keeps_cc_blob: bool,
     pub(super) relocates: bool,
+    /// The kernel is given page tables that map all of setup_data.
+    pub(super) maps_setup_data: bool,
     /// The hash of the build string, from which the one of boot_params goes on.
     pub(super) seed: Option<u64>,
     pub(super) alignment: Option<u64>,
@@ -77,6 +81,7 @@ impl Model {
             kaslr: stub.kaslr,
             keeps_cc_blob: number >= CC_BLOB,
             relocates: !stub.loops.is_empty(),
+            maps_setup_data: link.word == WordSize::Bits64 && number >= MAPS_SETUP_DATA,
             seed: stub.build_str.as_ref().map(|text| rotate_hash(link.word, 0, text)),
             alignment: header.kernel_alignment.filter(|a| a.is_power_of_two()).map(u64::from),
             needed,
@@ -179,6 +184,7 @@ pub(super) mod samples {
             kaslr: true,
             keeps_cc_blob: true,
             relocates: true,
+            maps_setup_data: true,
             seed: Some(rotate_hash(word, 0, b"6.1.0 (a@b) #1\0")),
             alignment: Some(2 * MIB),
             needed: 16 * MIB,

@@ -10,7 +10,7 @@ use std::mem::offset_of;
 use linux_raw_sys::bootparam::{XLF_MEM_ENCRYPTION, boot_params};
 
 use super::console::Console;
-use super::firmware::rsdp;
+use super::firmware::{rsdp, setup_data};
 use super::guest::Guest;
 use super::inputs::Inputs;
 use super::model::Model;
@@ -72,6 +72,9 @@ impl<'a> Started<'a> {
 
     /// Goes on to where the stub chooses a place.
     pub(super) fn extract_kernel(&mut self, model: &Model) -> Result<(), String> {
+        if model.maps_setup_data {
+            setup_data::nodes(&self.guest)?;
+        }
         self.clear_kaslr_flag();
         if model.traits.mem_encrypt {
             self.mem_encrypt();
@@ -216,6 +219,17 @@ mod tests {
         inside.put(PARAMS + 0x228, &0x200_1000u32.to_le_bytes());
         let error = run(&samples::model(WordSize::Bits64), &inside, false).unwrap_err();
         assert!(error.contains("command line"), "{error}");
+    }
+
+    #[test]
+    fn a_list_without_end_is_told_even_without_kaslr() {
+        let mut circle = memory(b"nokaslr");
+        circle.put(PARAMS + 0x250, &0x2000u64.to_le_bytes());
+        circle.put(0x2000, &0x2000u64.to_le_bytes());
+        let mut model = samples::model(WordSize::Bits64);
+        assert!(run(&model, &circle, false).unwrap_err().contains("no end"));
+        model.maps_setup_data = false;
+        assert!(run(&model, &circle, false).is_ok());
     }
 
     #[test]

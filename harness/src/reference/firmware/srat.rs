@@ -277,6 +277,8 @@ mod tests {
         let mut zero = memory(&[ONE, ONE]);
         zero.put(SRAT + 48 + 41, &[0]);
         assert_eq!(found(&zero), []);
+        zero.put(SRAT + 4, &(48u32 + 40 + 2).to_le_bytes());
+        assert_eq!(found(&zero).len(), 1, "a head alone is not looked at");
         let mut short = memory(&[ONE]);
         short.put(XSDT + 4, &43u32.to_le_bytes());
         assert_eq!(found(&short), []);
