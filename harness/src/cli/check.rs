@@ -92,7 +92,7 @@ enum Format {
 }
 
 /// Runs for shrinking one failing case.
-const SHRINK_RUNS: usize = 32;
+const SHRINK_RUNS: usize = 64;
 
 /// Checks the images; the exit code is that of the worst one.
 pub fn run(args: Args) -> Result<Exit, Failure> {
