@@ -175,13 +175,13 @@ fn hand_off(engine: &dyn Engine, subject: &Subject, words: &str) -> Result<f64, 
     let case = Case {
         protocol: Protocol::Bits32,
         load: LOAD,
-        kernel_alignment: None,
-        command_line: words.to_owned(),
+        command_line: Some(words.to_owned()),
         screen: false,
         timer: vec![0x1234, 0x5678],
         fill: 1,
         budget: BUDGET,
         memory: vec![usable(0, 0x9_fc00), usable(MIB, RAM)],
+        ..Case::default()
     };
     let setup = place(&subject.image, subject.word, &case).map_err(|error| error.to_string())?;
     let now = Instant::now();

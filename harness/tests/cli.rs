@@ -195,13 +195,11 @@ fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
     let case = Case {
         protocol: Protocol::Bits64,
         load: 0x400_0000,
-        kernel_alignment: None,
-        command_line: "nokaslr".into(),
         screen: true,
         timer: vec![1],
         fill: 1,
-        budget: 1 << 32,
         memory: vec![usable(0, 0x9_fc00), usable(0x10_0000, 0x2000_0000)],
+        ..Case::default()
     };
     let text = CaseFile::new(reference, case).to_toml();
     std::fs::create_dir_all(dir.join("reports/cases"))?;

@@ -43,7 +43,8 @@ fn compare(entry: &str, path: PathBuf) -> Result<(), Failed> {
     let bits = if image.header().xloadflags.unwrap_or(0) & XLF_KERNEL_64 != 0 { 64 } else { 32 };
     let compression = image.payload().compression;
     let bases = if (bits, compression) == (64, Compression::Xz) { CASES_OF_SLOW } else { CASES };
-    let plan = Plan { bases, seed: SEED, protocols: Protocols::All, shrink_runs: 0 };
+    let plan =
+        Plan { bases, seed: SEED, protocols: Protocols::All, loaders: vec![], shrink_runs: 0 };
     let input = Input { name: entry.to_owned(), path };
     let results = check(&UnicornEngine::new(), &[input], &plan, &Quiet);
 

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use super::{Shrunk, draw, run, shrink};
-use crate::case::{Case, Protocol, Protocols, Space};
+use crate::case::{Case, Demands, Loader, Protocol, Protocols, Space, place};
 use crate::exit::Exit;
 use crate::image::{Compression, Image, WordSize};
 use crate::machine::Engine;
-use crate::oracle::{Finding, Judgement, Rule, Subject, Verdict};
+use crate::oracle::{Finding, Judgement, Rule, Subject, Verdict, judge_invariance};
 use crate::reference::highest_heap;
 
 /// What to do with each image.
@@ -25,6 +25,8 @@ pub struct Plan {
     pub seed: u64,
     /// Entry protocols.
     pub protocols: Protocols,
+    /// Loaders whose habits the cases have; none: whatever the boot protocol allows.
+    pub loaders: Vec<Loader>,
     /// Runs that shrinking one failing case may take.
     pub shrink_runs: usize,
 }
@@ -237,10 +239,14 @@ impl Slot {
             Some(Rule::Budget) => plan.shrink_runs / 8,
             Some(_) => plan.shrink_runs,
         };
-        let mut tree = draw(&opened.space, plan.seed, number);
-        let Shrunk { case, judgement, .. } = shrink(&mut tree, judgement, keep, limit, |case| {
-            run(engine, &opened.subject, case).judgement
+        let subject = &opened.subject;
+        let case = draw(&opened.space, plan.seed, number).current();
+        let preferred = subject.link.physical;
+        let shrunk = shrink(case, judgement, keep, preferred, limit, |case| {
+            place(&subject.image, subject.word, case).ok()?;
+            Some(run(engine, subject, case).judgement)
         });
+        let Shrunk { case, judgement, .. } = shrunk;
         Some((case, judgement))
     }
 
@@ -248,9 +254,15 @@ impl Slot {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let never =
             ImageFailure { message: "no case was asked for".into(), exit: Exit::CannotJudge };
+        let mut image = state.facts.unwrap_or(Err(never));
+        if let Ok(facts) = &mut image {
+            let kernels = state.done.iter();
+            let kernels = kernels.filter_map(|(n, result)| Some((*n, result.judgement.kernel?)));
+            facts.findings.extend(judge_invariance(kernels));
+        }
         ImageResult {
             input: self.input,
-            image: state.facts.unwrap_or(Err(never)),
+            image,
             cases: state.done.into_values().collect(),
             shrunk: state.shrunk,
         }
@@ -262,8 +274,8 @@ fn open(path: &Path, plan: &Plan) -> Result<Opened, ImageFailure> {
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
     let subject = Subject::new(image)
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
-    let highest = highest_heap(subject.link);
-    let space = Space::new(&subject.image, subject.word, plan.protocols, highest)
+    let demands = Demands { highest_heap: highest_heap(subject.link), needed: subject.needed() };
+    let space = Space::new(&subject.image, subject.word, plan.protocols, &plan.loaders, demands)
         .map_err(|error| ImageFailure { message: error.to_string(), exit: Exit::CannotJudge })?;
     Ok(Opened { subject, space })
 }

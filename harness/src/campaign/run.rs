@@ -2,8 +2,8 @@
 //! One case from loader to verdict.
 
 use crate::case::{Case, place};
-use crate::machine::{End, Engine};
-use crate::oracle::{Judgement, Subject, judge};
+use crate::machine::{End, Engine, Fill, Setup};
+use crate::oracle::{Judgement, Subject, judge, judge_repeat};
 
 /// A case that was run.
 pub struct Run {
@@ -21,15 +21,27 @@ pub struct Run {
 pub fn run(engine: &dyn Engine, subject: &Subject, case: &Case) -> Run {
     let setup = match place(&subject.image, subject.word, case) {
         Ok(setup) => setup,
-        Err(error) => return not_started(subject, format!("loader: {error}")),
+        Err(error) => return not_started(subject, error.to_string()),
     };
     match engine.run(&setup) {
-        Ok(outcome) => Run {
-            judgement: judge(subject, case, &setup, &outcome),
-            end: Some(outcome.end),
-            page_faults: outcome.page_faults,
-            serial: outcome.serial,
-        },
+        Ok(outcome) => {
+            let mut judgement = judge(subject, case, &setup, &outcome);
+            if let Some(fill) = case.second_fill {
+                let again = Setup { fill: Fill(fill), ..setup.clone() };
+                match engine.run(&again) {
+                    Ok(second) => judgement
+                        .findings
+                        .extend(judge_repeat(subject, &setup, &judgement, &outcome, &second)),
+                    Err(error) => judgement.not_judged.push(error.to_string()),
+                }
+            }
+            Run {
+                judgement,
+                end: Some(outcome.end),
+                page_faults: outcome.page_faults,
+                serial: outcome.serial,
+            }
+        }
         Err(error) => not_started(subject, error.to_string()),
     }
 }
@@ -38,8 +50,10 @@ fn not_started(subject: &Subject, why: String) -> Run {
     let judgement = Judgement {
         findings: subject.image_findings.clone(),
         not_judged: vec![why],
+        unpredicted: None,
         landing: None,
         refused: false,
+        kernel: None,
         applied: Default::default(),
     };
     Run { judgement, end: None, page_faults: 0, serial: Vec::new() }

@@ -115,12 +115,12 @@ mod tests {
             protocol: Protocol::Bits64,
             load,
             kernel_alignment: alignment,
-            command_line,
-            screen: false,
+            command_line: Some(command_line),
             timer,
             fill: load.rotate_left(7),
             budget: 1,
             memory: vec![memory],
+            ..Case::default()
         };
         CaseFile::new(ImageRef { path: "a b".into(), sha256: "00".into() }, case)
     }

@@ -9,11 +9,14 @@ pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::
 }
 
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    parse(&String::deserialize(deserializer)?).map_err(Error::custom)
+}
+
+fn parse(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").filter(|digits| !digits.starts_with('+'));
-    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| {
-        Error::custom(format!("expected a string such as \"0x1000000\", found {text:?}"))
-    })
+    digits
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        .ok_or_else(|| format!("expected a string such as \"0x1000000\", found {text:?}"))
 }
 
 /// The same for a value that may be absent.
@@ -31,5 +34,32 @@ pub mod option {
         deserializer: D,
     ) -> Result<Option<u64>, D::Error> {
         super::deserialize(deserializer).map(Some)
+    }
+}
+
+/// The same for a list that may be absent.
+pub mod list {
+    use serde::ser::SerializeSeq;
+
+    use super::{Deserialize, Deserializer, Error, Serializer, parse};
+
+    pub fn serialize<S: Serializer>(
+        values: &Option<Vec<u64>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let Some(values) = values else { return serializer.serialize_none() };
+        let mut list = serializer.serialize_seq(Some(values.len()))?;
+        for value in values {
+            list.serialize_element(&format!("{value:#x}"))?;
+        }
+        list.end()
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u64>>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let values: Result<_, _> = texts.iter().map(|text| parse(text)).collect();
+        values.map(Some).map_err(Error::custom)
     }
 }

@@ -3,55 +3,23 @@
 
 use std::sync::Arc;
 
-use super::{Case, MAX_E820_ENTRIES, MemoryKind, Protocol, boot_params, identity_map};
+use super::contract::{self, Object, objects};
+use super::error::{broken, impossible};
+use super::{Case, CaseError, MemoryKind, Protocol, boot_params, efi, gdt, memory, setup_data};
 use crate::image::{Image, WordSize};
-use crate::machine::{BOOT_CS, BOOT_DS, EntryMode, Fill, PAGE, Placed, Setup};
+use crate::machine::{self, EntryMode, Fill, Placed, Setup};
 use crate::range::Range;
 
-/// Where the loader puts what is not the image: all of it in the first megabyte, as real loaders do.
-pub struct Layout;
-
-impl Layout {
-    /// Interrupt vectors and BIOS data.
-    pub const BIOS_DATA: Range = Range { start: 0, end: 0x1000 };
-    /// boot_params.
-    pub const BOOT_PARAMS: Range = Range { start: 0x1_0000, end: 0x1_1000 };
-    /// Command line with its NUL.
-    pub const COMMAND_LINE: Range = Range { start: 0x2_0000, end: 0x2_1000 };
-    /// The loader's GDT.
-    pub const GDT: Range = Range { start: 0x3_0000, end: 0x3_1000 };
-    /// The loader's page tables, for the 64-bit entry.
-    pub const PAGE_TABLES: Range = Range { start: 0x4_0000, end: 0x8_0000 };
-    /// Extended BIOS data, video memory and ROMs.
-    pub const UPPER: Range = Range { start: 0x9_f000, end: 0x10_0000 };
-    /// The text screen: a character and its colour for each place.
-    pub const SCREEN: Range = Range { start: 0xb_8000, end: 0xb_8fa0 };
-    /// What a PC always has at the bottom, whatever the memory map says.
-    pub const FIRST_MEGABYTE: Range = Range { start: 0, end: 0x10_0000 };
-}
-
-/// Longest command line with its NUL (COMMAND_LINE_SIZE, arch/x86/include/uapi/asm/setup.h).
-const COMMAND_LINE_SIZE: usize = 2048;
+/// Interrupt vectors and BIOS data.
+const BIOS_DATA: Range = Range { start: 0, end: 0x1000 };
+/// Extended BIOS data, video memory and ROMs.
+const UPPER: Range = Range { start: 0x9_f000, end: 0x10_0000 };
+/// The text screen: a character and its colour for each place.
+pub const SCREEN: Range = Range { start: 0xb_8000, end: 0xb_8fa0 };
 /// Offset of the 64-bit entry point (boot.rst, "64-bit Boot Protocol").
 const ENTRY_64: u64 = 0x200;
-/// Blocks that a run may take at most: some minutes, and ten times what the largest kernels need.
-const LARGEST_BUDGET: u64 = 1 << 38;
-/// Highest address bit that an x86 CPU can have.
-const PHYSICAL_BITS: u32 = 52;
-
-/// A case that cannot be run as it stands; the message names the field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct CaseError {
-    /// The field of the case.
-    pub field: &'static str,
-    /// What was found and what was expected.
-    pub problem: String,
-}
-
-pub(super) fn wrong(field: &'static str, problem: impl Into<String>) -> CaseError {
-    CaseError { field, problem: problem.into() }
-}
+/// Bits of CR3 that have nothing to do with where the tables lie: PWT and PCD.
+const CR3_IGNORED: u64 = 0x18;
 
 /// Puts `image`, whose kernel has word size `word`, into memory as `case` says.
 ///
@@ -60,41 +28,52 @@ pub(super) fn wrong(field: &'static str, problem: impl Into<String>) -> CaseErro
 /// The case asks for something impossible, or breaks the boot protocol: then a failure would be the
 /// loader's, not the stub's.
 pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseError> {
-    check_entry(image, word, case)?;
-    let ram = ram(case)?;
-    let stub =
-        Placed { address: case.load, bytes: Arc::from(image.protected_mode()), what: "stub" };
-    check_room(image, case, &stub, &ram)?;
+    contract::check_fields(image, word, case)?;
+    let known = objects(case);
+    let ram = memory::ram(&case.memory, backed(case, &known))?;
+    let mut placed = vec![
+        put("BIOS data", BIOS_DATA.start, bios_data(case)),
+        put("BIOS and video memory", UPPER.start, vec![0; UPPER.len() as usize]),
+    ];
+    placed.extend(contents(image, case));
+    let mut all = known;
+    let mut page_tables = case.places.page_tables;
+    if case.protocol == Protocol::Bits64 {
+        let tables = contract::page_tables(case, &contract::mapped(image, case, &ram))?;
+        all.push(Object {
+            field: "places.page_tables",
+            what: "page tables",
+            range: Range::sized(page_tables, tables.len() as u64),
+        });
+        placed.push(put("loader's page tables", page_tables, tables));
+        page_tables |= if case.entry.ignored_bits { CR3_IGNORED } else { 0 };
+    }
+    contract::check_places(image, case, &all)?;
+    check_ram(image, case, &all, &ram)?;
 
     let mode = match case.protocol {
         Protocol::Bits32 => EntryMode::Protected,
-        Protocol::Bits64 => EntryMode::Long { page_tables: Layout::PAGE_TABLES.start },
+        Protocol::Bits64 => EntryMode::Long { page_tables, five_levels: case.entry.five_levels },
     };
-    let mut placed = vec![
-        put(Layout::BIOS_DATA, bios_data(), "BIOS data"),
-        put(Layout::UPPER, vec![0; Layout::UPPER.len() as usize], "BIOS and video memory"),
-        put(
-            Layout::BOOT_PARAMS,
-            boot_params::build(image.header(), case, Layout::COMMAND_LINE.start as u32),
-            "boot_params",
-        ),
-        put(Layout::COMMAND_LINE, command_line(case)?, "command line"),
-        put(Layout::GDT, gdt(case.protocol), "loader's GDT"),
-    ];
-    if case.protocol == Protocol::Bits64 {
-        let area = Layout::PAGE_TABLES;
-        let tables = identity_map::build(area.start, area.len(), &ram)
-            .ok_or_else(|| wrong("memory", "more RAM than the loader's page tables can map"))?;
-        placed.push(put(area, tables, "loader's page tables"));
-    }
+    let gdt_size = gdt::bytes(case.protocol, case.entry.gdt).len();
     Ok(Setup {
         word,
+        cpu: machine::CpuFeatures {
+            la57: case.cpu.la57,
+            gib_pages: case.cpu.gib_pages,
+            rdrand: case.cpu.rdrand.clone(),
+            tsc: case.cpu.tsc.clone(),
+        },
         mode,
+        entry_state: machine::EntryState {
+            direction_flag: case.entry.direction_flag,
+            registers: case.entry.registers,
+        },
         entry: case.load + if case.protocol == Protocol::Bits64 { ENTRY_64 } else { 0 },
         payload: image.payload().range.clone(),
-        stub,
-        boot_params: Layout::BOOT_PARAMS.start,
-        gdt: (Layout::GDT.start, (gdt(case.protocol).len() - 1) as u16),
+        stub: put("stub", case.load, image.protected_mode().to_vec()),
+        boot_params: case.places.boot_params,
+        gdt: (case.places.gdt, (gdt_size - 1) as u16),
         ram,
         fill: Fill(case.fill),
         placed,
@@ -103,144 +82,80 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
     })
 }
 
-fn put(area: Range, bytes: Vec<u8>, what: &'static str) -> Placed {
-    Placed { address: area.start, bytes: bytes.into(), what }
+/// Where the map says "reserved", there is RAM if the loader put something there.
+fn backed<'a>(case: &'a Case, objects: &'a [Object]) -> impl Iterator<Item = Range> + 'a {
+    let reserved = |range: Range| {
+        let mut entries = case.memory.iter().filter(|e| e.kind == MemoryKind::Reserved);
+        entries.any(|entry| entry.range().covers(range))
+    };
+    objects.iter().map(|object| object.range).filter(move |range| reserved(*range))
 }
 
-fn check_entry(image: &Image, word: WordSize, case: &Case) -> Result<(), CaseError> {
-    const XLF_KERNEL_64: u16 = 1;
-    const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 2;
-    let flags = image.header().xloadflags.unwrap_or(0);
-    let end = case.load.saturating_add(init_size(image));
-    if case.protocol == Protocol::Bits64 && (word == WordSize::Bits32 || flags & XLF_KERNEL_64 == 0)
-    {
-        return Err(wrong("protocol", "the image has no 64-bit entry point (xloadflags bit 0)"));
-    }
-    if case.protocol == Protocol::Bits32 && end > 1 << 32 {
-        return Err(wrong("load", "the 32-bit entry needs the kernel to end below 4 GiB"));
-    }
-    if end > 1 << 32 && flags & XLF_CAN_BE_LOADED_ABOVE_4G == 0 {
-        return Err(wrong("load", "the image may not lie above 4 GiB (xloadflags bit 1)"));
-    }
-    if !case.load.is_multiple_of(PAGE) {
-        return Err(wrong("load", format!("{:#x} is not a multiple of {PAGE:#x}", case.load)));
-    }
-    if !(1..=LARGEST_BUDGET).contains(&case.budget) {
-        let problem = format!("{}, expected 1 to {LARGEST_BUDGET} blocks", case.budget);
-        return Err(wrong("budget", problem));
-    }
-    if let Some(alignment) = case.kernel_alignment {
-        let least = 1 << image.header().min_alignment.unwrap_or(0).min(31);
-        if !alignment.is_power_of_two() || alignment < least || alignment > 1 << 31 {
-            let problem =
-                format!("{alignment:#x} is no power of two from {least:#x} to 0x80000000");
-            return Err(wrong("kernel_alignment", problem));
-        }
-    }
-    Ok(())
+fn put(what: &'static str, address: u64, bytes: Vec<u8>) -> Placed {
+    Placed { address, bytes: Arc::from(bytes), what }
 }
 
-/// The loader keeps its side of the contract: where the image lies, and where it will move, there is RAM
-/// and nothing else (boot.rst, `init_size`).
-fn check_room(image: &Image, case: &Case, stub: &Placed, ram: &[Range]) -> Result<(), CaseError> {
-    let low = Layout::FIRST_MEGABYTE;
-    let window = Range::sized(case.load, init_size(image));
-    if stub.range().start < low.end {
-        return Err(wrong("load", format!("{:#x} is below 1 MiB", case.load)));
+/// The bytes of everything that a stub may read.
+fn contents(image: &Image, case: &Case) -> Vec<Placed> {
+    let mut placed = vec![
+        put("boot_params", case.places.boot_params, boot_params::build(image.header(), case)),
+        put("loader's GDT", case.places.gdt, gdt::bytes(case.protocol, case.entry.gdt)),
+    ];
+    if let Some(line) = &case.command_line {
+        let bytes = line.bytes().chain([0]).collect();
+        placed.push(put("command line", case.places.command_line, bytes));
     }
+    let configuration = case.efi.as_ref().map_or(0, |efi| efi.configuration());
+    for (index, node) in case.setup_data.iter().enumerate() {
+        let bytes = setup_data::node_bytes(&case.setup_data, index, configuration);
+        placed.push(put("setup_data", node.address, bytes));
+    }
+    if let Some(efi) = &case.efi {
+        let rsdp = case.acpi.as_ref().map(|acpi| acpi.address);
+        let kexec = efi::after_kexec(&case.setup_data);
+        placed.push(put("EFI tables", efi.tables, efi.table_bytes(rsdp, kexec)));
+        placed.push(put("EFI memory map", efi.map, efi.map_bytes()));
+    }
+    if let Some(acpi) = &case.acpi {
+        placed.push(put("ACPI tables", acpi.address, acpi.bytes()));
+    }
+    placed
+}
+
+/// Where the image lies, where it moves, and where the loader put something, there is RAM.
+fn check_ram(image: &Image, case: &Case, all: &[Object], ram: &[Range]) -> Result<(), CaseError> {
     let fits = |range: Range| ram.iter().any(|part| part.covers(range));
-    if !fits(window) || !fits(stub.range()) {
-        return Err(wrong("load", format!("there is no RAM for all of {window}")));
+    if let Some(object) = all.iter().find(|object| !fits(object.range)) {
+        let problem = format!("there is no RAM for all of {} {}", object.what, object.range);
+        return Err(impossible(object.field, problem));
     }
-    let alignment = case.kernel_alignment.or(image.header().kernel_alignment.map(u64::from));
-    let aligned = case.load.next_multiple_of(alignment.unwrap_or(PAGE).max(1));
-    let lowest = image.header().pref_address.unwrap_or(0);
-    let target = Range::sized(aligned.max(lowest), init_size(image));
-    if !fits(target) {
-        return Err(wrong(
-            "load",
-            format!("the kernel will move to {target}, which is not all RAM"),
-        ));
+    let loaded = contract::loaded(image, case);
+    if !fits(loaded) {
+        return Err(broken("load", format!("there is no RAM for all of {loaded}")));
+    }
+    let window = contract::window(image, case);
+    if !fits(window) {
+        let problem = format!("the kernel will move to {window}, which is not all RAM");
+        return Err(broken("load", problem));
     }
     Ok(())
 }
 
-fn init_size(image: &Image) -> u64 {
-    image.header().init_size.map_or(image.protected_mode().len() as u64, u64::from)
-}
-
-/// The RAM of the machine: what the memory map calls usable, in whole pages, and the first megabyte.
-fn ram(case: &Case) -> Result<Vec<Range>, CaseError> {
-    if case.memory.len() > MAX_E820_ENTRIES {
-        let problem = format!("{} entries, boot_params has room for 128", case.memory.len());
-        return Err(wrong("memory", problem));
-    }
-    let mut ranges = vec![Layout::FIRST_MEGABYTE];
-    for entry in &case.memory {
-        if entry.end <= entry.start || entry.end > 1 << PHYSICAL_BITS {
-            let problem = format!("{} is empty or passes {PHYSICAL_BITS} bits", entry.range());
-            return Err(wrong("memory", problem));
-        }
-        if entry.kind == MemoryKind::Usable {
-            let whole = Range::new(entry.start.next_multiple_of(PAGE), entry.end & !(PAGE - 1));
-            if !whole.is_empty() {
-                ranges.push(whole);
-            }
-        }
-    }
-    ranges.sort_unstable();
-    let mut merged: Vec<Range> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    Ok(merged)
-}
-
-fn command_line(case: &Case) -> Result<Vec<u8>, CaseError> {
-    let mut bytes = case.command_line.clone().into_bytes();
-    if bytes.contains(&0) {
-        return Err(wrong("command_line", "contains a NUL"));
-    }
-    if bytes.len() >= COMMAND_LINE_SIZE {
-        let problem = format!("{} bytes, at most {} fit", bytes.len(), COMMAND_LINE_SIZE - 1);
-        return Err(wrong("command_line", problem));
-    }
-    bytes.push(0);
-    Ok(bytes)
-}
-
-/// What the stub reads of the BIOS data area: where extended BIOS data and lower memory end.
-fn bios_data() -> Vec<u8> {
+fn bios_data(case: &Case) -> Vec<u8> {
     const EBDA_SEGMENT: usize = 0x40e;
     const LOWER_MEMORY_KIB: usize = 0x413;
-    let mut bytes = vec![0; Layout::BIOS_DATA.len() as usize];
-    bytes[EBDA_SEGMENT..][..2].copy_from_slice(&0x9fc0u16.to_le_bytes());
-    bytes[LOWER_MEMORY_KIB..][..2].copy_from_slice(&639u16.to_le_bytes());
+    let mut bytes = vec![0; BIOS_DATA.len() as usize];
+    bytes[EBDA_SEGMENT..][..2].copy_from_slice(&case.bios.ebda_segment.to_le_bytes());
+    bytes[LOWER_MEMORY_KIB..][..2].copy_from_slice(&case.bios.lower_memory_kib.to_le_bytes());
     bytes
-}
-
-/// Flat descriptors at the selectors that boot.rst names, and a TSS at 0x20, which 64-bit stubs before
-/// 5.7 load from the loader's table.
-fn gdt(protocol: Protocol) -> Vec<u8> {
-    const CODE_32: u64 = 0x00cf_9b00_0000_ffff;
-    const CODE_64: u64 = 0x00af_9b00_0000_ffff;
-    const DATA: u64 = 0x00cf_9300_0000_ffff;
-    const TSS: u64 = 0x0080_8900_0000_0000;
-    let code = if protocol == Protocol::Bits64 { CODE_64 } else { CODE_32 };
-    let mut table = [0u64; 6];
-    table[usize::from(BOOT_CS) / 8] = code;
-    table[usize::from(BOOT_DS) / 8] = DATA;
-    table[4] = TSS;
-    table.iter().flat_map(|descriptor| descriptor.to_le_bytes()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::MemoryEntry;
+    use crate::case::{
+        Acpi, Efi, EfiSignature, Fault, MemoryEntry, SetupData, SetupDataKind, Span,
+    };
     use crate::image::fixture::{Fixture, kernel};
 
     fn image() -> Image {
@@ -249,46 +164,93 @@ mod tests {
     }
 
     fn case() -> Case {
-        let usable = MemoryKind::Usable;
-        Case {
-            protocol: Protocol::Bits32,
-            load: 0x200_0000,
-            kernel_alignment: None,
-            command_line: "nokaslr".into(),
-            screen: false,
-            timer: vec![1],
-            fill: 2,
-            budget: 3,
-            memory: vec![
-                MemoryEntry { start: 0, end: 0x9_fc00, kind: usable },
-                MemoryEntry { start: 0x10_0000, end: 0x4000_0000, kind: usable },
-            ],
-        }
+        Case { load: 0x200_0000, ..Case::default() }
     }
 
-    fn field(change: impl FnOnce(&mut Case)) -> &'static str {
+    type Change = (&'static str, fn(&mut Case));
+
+    fn refused(change: impl FnOnce(&mut Case)) -> (&'static str, Fault) {
         let mut case = case();
         change(&mut case);
-        place(&image(), WordSize::Bits64, &case).expect_err("the case is impossible").field
+        let error = place(&image(), WordSize::Bits64, &case).expect_err("nobody can do this");
+        (error.field, error.fault)
+    }
+
+    fn efi(tables: u64, descriptor_size: u32) -> Option<Efi> {
+        let signature = EfiSignature::EL32;
+        Some(Efi { signature, tables, map: 0x8_2000, descriptor_size, memory: vec![] })
+    }
+
+    fn node(address: u64, len: u32) -> Vec<SetupData> {
+        let kind = SetupDataKind::Indirect;
+        let points_to = vec![Span { start: 0x3000_0000, end: 0x3000_1000 }];
+        vec![SetupData { address, kind, len, points_to }]
     }
 
     #[test]
     fn impossible_cases_are_refused_by_field() {
-        assert_eq!(field(|case| case.load += 1), "load");
-        assert_eq!(field(|case| case.load = 0xf_f000), "load");
-        assert_eq!(field(|case| case.load = 0x3f00_0000), "load");
-        assert_eq!(field(|case| case.load = 0xffff_f000), "load");
-        assert_eq!(field(|case| case.load = u64::MAX - 0xfff), "load");
-        assert_eq!(field(|case| case.kernel_alignment = Some(0)), "kernel_alignment");
-        assert_eq!(field(|case| case.kernel_alignment = Some(0x30_0000)), "kernel_alignment");
-        assert_eq!(field(|case| case.kernel_alignment = Some(0x10_0000)), "kernel_alignment");
-        assert_eq!(field(|case| case.budget = 0), "budget");
-        assert_eq!(field(|case| case.budget = 1 << 39), "budget");
-        assert_eq!(field(|case| case.command_line = "x".repeat(2048)), "command_line");
-        assert_eq!(field(|case| case.command_line = "a\0b".into()), "command_line");
-        assert_eq!(field(|case| case.memory[0].end = 0), "memory");
-        assert_eq!(field(|case| case.memory[1].end = 1 << 53), "memory");
-        assert_eq!(field(|case| case.memory = vec![case.memory[1]; 129]), "memory");
+        let impossible: [Change; 22] = [
+            ("load", |case| case.load += 1),
+            ("kernel_alignment", |case| case.kernel_alignment = Some(0)),
+            ("kernel_alignment", |case| case.kernel_alignment = Some(0x30_0000)),
+            ("init_size", |case| case.init_size = Some(1 << 32)),
+            ("budget", |case| case.budget = 0),
+            ("budget", |case| case.budget = 1 << 39),
+            ("command_line", |case| case.command_line = Some("x".repeat(2048))),
+            ("command_line", |case| case.command_line = Some("a\0b".into())),
+            ("memory", |case| case.memory[0].end = 0),
+            ("memory", |case| case.memory[1].end = 1 << 53),
+            ("memory", |case| case.memory = vec![case.memory[1]; 129]),
+            ("entry.five_levels", |case| case.entry.five_levels = true),
+            ("places.command_line", |case| case.places.command_line = 0x1_0800),
+            ("places.gdt", |case| case.places.gdt = 1 << 31),
+            ("places.boot_params", |case| case.places.boot_params = u64::MAX - 5),
+            ("initrd", |case| case.initrd = Some(Span { start: 5, end: 5 })),
+            ("setup_data", |case| case.setup_data = node(0x3100_0000, 23)),
+            ("setup_data", |case| case.setup_data = node(0x3000_0000, 24)),
+            ("efi.descriptor_size", |case| case.efi = efi(0x8_0000, 39)),
+            ("efi.tables", |case| case.efi = efi(1 << 32, 40)),
+            ("acpi.address", |case| {
+                case.acpi = Some(Acpi { address: 8, in_boot_params: true, affinity: vec![] });
+            }),
+            ("memory", |case| {
+                let kind = MemoryKind::Unlisted;
+                case.memory.push(MemoryEntry { start: 1 << 44, end: 1 << 46, kind });
+            }),
+        ];
+        for (field, change) in impossible {
+            assert_eq!(refused(change), (field, Fault::Case));
+        }
+    }
+
+    #[test]
+    fn loaders_that_break_the_protocol_are_told_from_impossible_cases() {
+        let broken: [Change; 10] = [
+            ("load", |case| case.load = 0xf_f000),
+            ("load", |case| case.load = 0x3f00_0000),
+            ("load", |case| case.load = 0xffff_f000),
+            ("load", |case| case.load = u64::MAX - 0xfff),
+            ("kernel_alignment", |case| case.kernel_alignment = Some(0x10_0000)),
+            ("init_size", |case| case.init_size = Some(0x1000)),
+            ("places.boot_params", |case| case.places.boot_params = 0x200_0000),
+            // QEMU's load address: the kernel moves to where it was linked for, over the initrd.
+            ("initrd", |case| {
+                case.load = 0x10_0000;
+                case.initrd = Some(Span { start: 0x100_0000, end: 0x100_0001 });
+            }),
+            ("places.command_line", |case| {
+                case.memory.push(MemoryEntry::usable(1 << 33, (1 << 33) + 0x1000));
+                case.places.command_line = 1 << 33;
+            }),
+            ("initrd", |case| {
+                case.memory.push(MemoryEntry::usable(1 << 33, (1 << 33) + 0x1000));
+                case.initrd = Some(Span { start: 1 << 33, end: (1 << 33) + 5 });
+                case.sentinel = Some(1);
+            }),
+        ];
+        for (field, change) in broken {
+            assert_eq!(refused(change), (field, Fault::Loader));
+        }
     }
 
     #[test]
@@ -296,18 +258,6 @@ mod tests {
         let case = Case { protocol: Protocol::Bits64, ..case() };
         assert_eq!(place(&image(), WordSize::Bits32, &case).unwrap_err().field, "protocol");
         assert_eq!(place(&image(), WordSize::Bits64, &case).unwrap().entry, 0x200_0200);
-    }
-
-    #[test]
-    fn neighbouring_ram_is_one_range() {
-        let mut case = case();
-        case.memory.push(MemoryEntry {
-            start: 0x4000_0000,
-            end: 0x4000_2800,
-            kind: MemoryKind::Usable,
-        });
-        let setup = place(&image(), WordSize::Bits64, &case).unwrap();
-        assert_eq!(setup.ram, [Range::new(0, 0x4000_2000)]);
     }
 
     #[test]
@@ -324,5 +274,38 @@ mod tests {
         assert_eq!(page.bytes[0x2d0 + 20..0x2d0 + 28], 0x10_0000u64.to_le_bytes());
         assert_eq!(page.bytes[0x2d0 + 28..0x2d0 + 36], 0x3ff0_0000u64.to_le_bytes());
         assert_eq!(page.bytes[0x2d0 + 36..0x2d0 + 40], 1u32.to_le_bytes());
+    }
+
+    #[test]
+    fn boot_params_name_what_the_loader_placed() {
+        let mut case = Case { protocol: Protocol::Bits64, ..case() };
+        case.memory.push(MemoryEntry::usable(1 << 33, (1 << 33) + 0x1000_0000));
+        case.initrd = Some(Span { start: 0x2_0123_4000, end: 0x2_0123_4005 });
+        case.places.command_line = 0x2_0000_0100;
+        case.setup_data = node(0x3100_0000, 24);
+        case.sentinel = None;
+        let setup = place(&image(), WordSize::Bits64, &case).unwrap();
+        let page = &setup.placed.iter().find(|p| p.address == setup.boot_params).unwrap().bytes;
+        let word = |at: usize| u32::from_le_bytes(page[at..at + 4].try_into().unwrap());
+        assert_eq!((word(0x218), word(0x0c0)), (0x0123_4000, 2));
+        assert_eq!((word(0x21c), word(0x0c4)), (5, 0));
+        assert_eq!((word(0x228), word(0x0c8)), (0x100, 2));
+        assert_eq!(word(0x250), 0x3100_0000);
+
+        case.command_line = None;
+        let setup = place(&image(), WordSize::Bits64, &case).unwrap();
+        let page = &setup.placed.iter().find(|p| p.address == setup.boot_params).unwrap().bytes;
+        assert_eq!((page[0x228..0x22c].to_vec(), page[0xc8]), (vec![0; 4], 0));
+    }
+
+    #[test]
+    fn a_sentinel_comes_with_garbage_but_not_in_what_stays() {
+        let mut case = case();
+        case.sentinel = Some(7);
+        let setup = place(&image(), WordSize::Bits64, &case).unwrap();
+        let page = &setup.placed.iter().find(|p| p.address == setup.boot_params).unwrap().bytes;
+        assert_eq!(page[0x1ef], 0xff);
+        assert!(page[0xc0..0xcc].iter().all(|byte| *byte != 0));
+        assert_eq!((page[0x13c..0x140].to_vec(), page[0x1e8]), (vec![0; 4], 2));
     }
 }

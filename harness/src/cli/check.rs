@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, complain, images, print};
 use crate::campaign::{self, ImageResult, Input, Plan, Progress};
-use crate::case::{CaseFile, ImageRef, Protocol, Protocols};
+use crate::case::{CaseFile, ImageRef, Loader, Protocol, Protocols};
 use crate::exit::Exit;
 use crate::machine::UnicornEngine;
 use crate::oracle::Verdict;
@@ -30,6 +30,7 @@ Examples:
   relocheck check --bases 64 --seed 1 arch/x86/boot/bzImage
   relocheck check ~/linux                      a kernel build directory
   relocheck check --corpus default             the kernels that `relocheck corpus fetch` got
+  relocheck check --loader kdump,kexec-64 /boot/vmlinuz-*
   relocheck check --format json -o report.json /boot/vmlinuz-6.1.0-*
   relocheck check .                            the tree at hand, as `git bisect run` does (see the README)")]
 pub struct Args {
@@ -52,6 +53,11 @@ pub struct Args {
     /// Entry protocol.
     #[arg(long, value_enum, default_value_t = ProtocolChoice::All)]
     protocol: ProtocolChoice,
+
+    /// Loaders whose addresses and habits the cases have, such as kdump,coreboot. [default: whatever the boot protocol
+    /// allows, and each loader now and then]
+    #[arg(long = "loader", value_name = "LOADER", value_delimiter = ',')]
+    loaders: Vec<Loader>,
 
     /// Cases that run at the same time. [default: one per core]
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -86,7 +92,7 @@ enum Format {
 }
 
 /// Runs for shrinking one failing case.
-const SHRINK_RUNS: usize = 32;
+const SHRINK_RUNS: usize = 64;
 
 /// Checks the images; the exit code is that of the worst one.
 pub fn run(args: Args) -> Result<Exit, Failure> {
@@ -102,6 +108,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             ProtocolChoice::Bits64 => Protocols::Only(Protocol::Bits64),
             ProtocolChoice::All => Protocols::All,
         },
+        loaders: args.loaders,
         shrink_runs: SHRINK_RUNS,
     };
     let pool = rayon::ThreadPoolBuilder::new()
@@ -163,8 +170,8 @@ fn save(dir: &Path, result: &ImageResult) -> anyhow::Result<Option<PathBuf>> {
     let (Some((case, judgement)), Ok(facts)) = (&result.shrunk, &result.image) else {
         return Ok(None);
     };
-    // The image's own findings come first; what the case shows is behind them.
-    let shown = judgement.findings.get(facts.findings.len()).or(judgement.findings.first());
+    let own = judgement.findings.iter().find(|finding| !facts.findings.contains(finding));
+    let shown = own.or(judgement.findings.first());
     let rule = shown.map(|finding| finding.rule.to_string()).unwrap_or_default();
     let name = format!("{}-{rule}.toml", &facts.sha256[..12]);
     let path = dir.join(name);

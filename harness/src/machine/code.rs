@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
-use super::ram::{PAGE, Ram};
+use super::fill::PAGE;
+use super::ram::Ram;
 use crate::range::Range;
 
 /// So many bytes at a place must equal the image's before an unknown place counts as a copy.
@@ -124,7 +125,7 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ram::{Fill, Tile};
+    use super::super::fill::{Fill, Tile};
     use super::*;
 
     const PAYLOAD: std::ops::Range<usize> = 0x1000..0x3000;

@@ -46,7 +46,9 @@ impl Devices {
 
     /// Answers an `in` of `size` bytes.
     pub fn read(&mut self, port: u16, size: usize) -> u32 {
-        self.ports.entry(port).or_default().reads += 1;
+        let used = self.ports.entry(port).or_default();
+        used.reads += 1;
+        used.sizes |= size as u8;
         match port {
             TIMER_COUNTER if size == 1 => self.timer_latch.pop().unwrap_or(0).into(),
             _ => match serial_register(port) {
@@ -58,25 +60,32 @@ impl Devices {
         }
     }
 
-    /// Takes an `out`.
-    pub fn write(&mut self, port: u16, value: u32) {
-        self.ports.entry(port).or_default().writes += 1;
-        let value = value as u8;
+    /// Takes an `out` of `size` bytes.
+    pub fn write(&mut self, port: u16, size: usize, value: u32) {
+        let value = value & u32::MAX >> (32 - 8 * size.clamp(1, 4));
+        let used = self.ports.entry(port).or_default();
+        used.writes += 1;
+        used.sizes |= size as u8;
+        let byte = value as u8;
         match (port, serial_register(port)) {
-            (TIMER_CONTROL, _) if value == TIMER_READ_BACK => self.latch_timer(),
-            (_, Some((unit, 3))) => self.line_control[unit] = value,
-            (_, Some((unit, 0))) if self.transmits(unit) => self.serial.push(value),
+            (_, Some((unit, 0))) if self.line_control[unit] & SERIAL_DIVISOR == 0 => {
+                if self.serial.len() < SERIAL_CAP {
+                    self.serial.push(byte);
+                }
+                return;
+            }
+            (_, Some((unit, 3))) => self.line_control[unit] = byte,
             _ => {}
+        }
+        used.note_value(value);
+        if (port, byte) == (TIMER_CONTROL, TIMER_READ_BACK) {
+            self.latch_timer();
         }
     }
 
     /// What was sent to the serial ports, which ports were used, and how often the timer was asked.
     pub fn into_record(self) -> (Vec<u8>, BTreeMap<u16, PortUse>, u64) {
         (self.serial, self.ports, self.timer_reads)
-    }
-
-    fn transmits(&self, unit: usize) -> bool {
-        self.line_control[unit] & SERIAL_DIVISOR == 0 && self.serial.len() < SERIAL_CAP
     }
 
     fn latch_timer(&mut self) {
@@ -103,7 +112,7 @@ mod tests {
     fn the_timer_answers_from_its_script_status_first() {
         let mut devices = Devices::new(vec![0x1234, 0xabcd]);
         for expected in [0x1234, 0xabcd, 0x1234] {
-            devices.write(TIMER_CONTROL, TIMER_READ_BACK.into());
+            devices.write(TIMER_CONTROL, 1, TIMER_READ_BACK.into());
             assert_eq!(devices.read(TIMER_COUNTER, 1), 0);
             let low = devices.read(TIMER_COUNTER, 1);
             assert_eq!(devices.read(TIMER_COUNTER, 1) << 8 | low, expected);
@@ -116,15 +125,37 @@ mod tests {
         let mut devices = Devices::new(vec![]);
         for (port, value) in [(0x3fb, 0x83), (0x3f8, 12), (0x3fb, 3), (0x3f8, b'x'), (0x2f8, b'y')]
         {
-            devices.write(port, u32::from(value));
+            devices.write(port, 1, u32::from(value));
         }
         assert_eq!(devices.read(0x3fd, 1) & 0x20, 0x20);
-        assert_eq!(devices.into_record().0, b"xy");
+        let (serial, ports, _) = devices.into_record();
+        assert_eq!(serial, b"xy");
+        assert_eq!((ports[&0x3f8].writes, ports[&0x3f8].values.as_slice()), (2, &[12][..]));
+        assert_eq!(ports[&0x3fb].values, [0x83, 3]);
     }
 
     #[test]
     fn a_port_without_a_device_reads_as_ones() {
         let mut devices = Devices::new(vec![]);
         assert_eq!([1, 2, 4].map(|size| devices.read(0x80, size)), [0xff, 0xffff, 0xffff_ffff]);
+    }
+
+    #[test]
+    fn what_is_written_to_a_port_is_kept_within_bounds() {
+        let mut devices = Devices::new(vec![]);
+        for value in [0x1234_5678, 0x78, 0xffff_ff78] {
+            devices.write(0x80, 1, value);
+        }
+        devices.write(0xcf8, 4, 0x8000_0000);
+        devices.read(0xcf8, 2);
+        for value in (0..16).chain(0..17) {
+            devices.write(0x70, 1, value);
+        }
+        let (_, ports, _) = devices.into_record();
+        let post = PortUse { writes: 3, sizes: 1, values: vec![0x78], ..PortUse::default() };
+        assert_eq!(ports[&0x80], post);
+        assert_eq!((ports[&0xcf8].sizes, ports[&0xcf8].values[0]), (4 | 2, 0x8000_0000));
+        assert_eq!(ports[&0x70].values, (0..16).collect::<Vec<_>>());
+        assert!(ports[&0x70].more_values && !ports[&0x80].more_values);
     }
 }

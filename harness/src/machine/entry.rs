@@ -4,8 +4,9 @@
 use unicorn_engine::{RegisterX86, Unicorn, uc_error};
 
 use super::cpu;
+use super::fill::Fill;
 use super::outcome::Table;
-use super::paging::{CR0_PG, CR0_WP, CR4_PAE, EFER_LMA};
+use super::paging::{CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, EFER_LMA};
 use super::setup::{EntryMode, Setup};
 use crate::image::WordSize;
 
@@ -17,8 +18,9 @@ pub const BOOT_DS: u16 = 0x18;
 const CR0_PE: u64 = 1;
 const CR0_ET: u64 = 1 << 4;
 const EFER_LME: u64 = 1 << 8;
-/// Bit 1 is always set; interrupts are off, the direction is up.
+/// Bit 1 is always set; interrupts are off.
 const ENTRY_FLAGS: u64 = 2;
+const FLAG_DIRECTION: u64 = 1 << 10;
 
 /// Puts the CPU of `uc` where the loader leaves it, but for the instruction pointer.
 pub fn enter<D>(uc: &mut Unicorn<D>, setup: &Setup) -> Result<(), uc_error> {
@@ -29,9 +31,9 @@ pub fn enter<D>(uc: &mut Unicorn<D>, setup: &Setup) -> Result<(), uc_error> {
     match (setup.word, setup.mode) {
         (WordSize::Bits32, _) => uc.reg_write(CR0, CR0_PE | CR0_ET)?,
         (WordSize::Bits64, EntryMode::Protected) => leave_long_mode(uc)?,
-        (WordSize::Bits64, EntryMode::Long { page_tables }) => {
+        (WordSize::Bits64, EntryMode::Long { page_tables, five_levels }) => {
             cpu::write_efer(uc, EFER_LME | EFER_LMA)?;
-            uc.reg_write(CR4, CR4_PAE)?;
+            uc.reg_write(CR4, if five_levels { CR4_PAE | CR4_LA57 } else { CR4_PAE })?;
             uc.reg_write(CR3, page_tables)?;
             uc.reg_write(CR0, CR0_PG | CR0_WP | CR0_ET | CR0_PE)?;
         }
@@ -40,9 +42,29 @@ pub fn enter<D>(uc: &mut Unicorn<D>, setup: &Setup) -> Result<(), uc_error> {
     for segment in [DS, ES, SS] {
         uc.reg_write(segment, BOOT_DS.into())?;
     }
-    uc.reg_write(EFLAGS, ENTRY_FLAGS)?;
+    let direction = if setup.entry_state.direction_flag { FLAG_DIRECTION } else { 0 };
+    uc.reg_write(EFLAGS, ENTRY_FLAGS | direction)?;
+    if let Some(seed) = setup.entry_state.registers {
+        fill_open_registers(uc, setup, seed)?;
+    }
     let boot_params = if setup.word == WordSize::Bits64 { RSI } else { ESI };
     uc.reg_write(boot_params, setup.boot_params)
+}
+
+/// Puts garbage into the general registers that the protocol leaves open.
+fn fill_open_registers<D>(uc: &mut Unicorn<D>, setup: &Setup, seed: u64) -> Result<(), uc_error> {
+    /// AX, CX, DX and SP: the 32-bit protocol wants BP, DI and BX to be 0.
+    const OPEN_32: [usize; 4] = [0, 1, 2, 4];
+    let long = matches!((setup.word, setup.mode), (WordSize::Bits64, EntryMode::Long { .. }));
+    for (index, register) in cpu::general_registers(setup.word).iter().enumerate() {
+        let garbage = Fill(seed).word(index as u64 * 8);
+        if long {
+            uc.reg_write(*register, garbage)?;
+        } else if OPEN_32.contains(&index) {
+            uc.reg_write(*register, garbage & 0xffff_ffff)?;
+        }
+    }
+    Ok(())
 }
 
 /// The engine for 64-bit machines starts in long mode; only switching paging off takes it out.

@@ -8,15 +8,19 @@ use unicorn_engine::{MemType, Prot, TlbEntry, Unicorn, uc_error};
 use super::code::{Code, Fetched};
 use super::cpu;
 use super::devices::Devices;
+use super::fill::PAGE;
 use super::outcome::Access;
-use super::paging::{Miss, Paging};
-use super::ram::{PAGE, Ram};
+use super::paging::{GIB_PAGE, Levels, Miss, Paging, Translation};
+use super::ram::{Ram, Untouchable};
 use super::setup::Setup;
 use crate::image::WordSize;
 
 /// Entries of the engine's own TLB when it is opened, and the size from which on growing it does not pay.
 const TLB_START: u64 = 256;
 const TLB_ENOUGH: u64 = 1 << 14;
+
+/// Vector of a general-protection fault.
+const GENERAL_PROTECTION: u8 = 13;
 
 /// Why a hook stopped the engine.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +46,8 @@ pub enum Stop {
     Exception(u8),
     /// A kind of paging that is not emulated.
     LegacyPaging,
+    /// RAM that cannot be made accessible.
+    Untouchable(Untouchable),
     /// The budget is used up.
     Budget,
 }
@@ -62,6 +68,8 @@ pub struct State {
     pub blocks: u64,
     /// How many may run.
     pub budget: u64,
+    levels: Levels,
+    gib_pages: bool,
     tlb_size: u64,
     tlb_fills: u64,
 }
@@ -77,6 +85,8 @@ impl State {
             stop: None,
             blocks: 0,
             budget: setup.budget,
+            levels: Levels::new(setup.word == WordSize::Bits64 && setup.cpu.la57),
+            gib_pages: setup.cpu.gib_pages,
             tlb_size: TLB_START,
             tlb_fills: 0,
         }
@@ -106,16 +116,24 @@ impl State {
             self.tlb_size *= 2;
             return Err(Stop::GrowTlb);
         }
-        let physical = paging.translate(&self.ram, page, access).map_err(|miss| match miss {
-            Miss::PageFault(error_code) => {
-                Stop::PageFault { address: page, error_code, paging: *paging }
-            }
-            Miss::TableOutsideRam(address) => Stop::OutsideRam(address, Access::Read),
-            Miss::Unsupported => Stop::LegacyPaging,
-        })?;
+        if !self.levels.permit(paging) {
+            return Err(Stop::Exception(GENERAL_PROTECTION));
+        }
+        let page_fault =
+            |error_code| Stop::PageFault { address: page, error_code, paging: *paging };
+        let Translation { physical, page_size } =
+            paging.walk(&self.ram, page, access).map_err(|miss| match miss {
+                Miss::PageFault(error_code) => page_fault(error_code),
+                Miss::TableOutsideRam(address) => Stop::OutsideRam(address, Access::Read),
+                Miss::Unsupported => Stop::LegacyPaging,
+            })?;
+        if page_size == GIB_PAGE && !self.gib_pages {
+            return Err(page_fault(paging.reserved_bit(access)));
+        }
         if !self.ram.contains(physical) {
             return Err(Stop::OutsideRam(physical, access));
         }
+        self.ram.touch(physical).map_err(Stop::Untouchable)?;
         let perms = match access {
             Access::Read => Prot::READ,
             // Only a page from which code runs right now needs the slow path that notices changed code.
@@ -150,8 +168,8 @@ pub fn install(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
         state.fill_tlb(&paging, rip, page, access).map_err(|stop| state.stop = Some(stop)).ok()
     })?;
     uc.add_insn_in_hook(|uc, port, size| uc.get_data_mut().devices.read(port as u16, size))?;
-    uc.add_insn_out_hook(|uc, port, _, value| {
-        uc.get_data_mut().devices.write(port as u16, value);
+    uc.add_insn_out_hook(|uc, port, size, value| {
+        uc.get_data_mut().devices.write(port as u16, size, value);
     })?;
     uc.add_intr_hook(|uc, vector| stop(uc, Stop::Exception(vector as u8)))?;
     Ok(())

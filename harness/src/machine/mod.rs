@@ -11,20 +11,29 @@ mod devices;
 mod entry;
 mod exit_check;
 mod faults;
+mod features;
+mod fill;
 mod hooks;
 mod outcome;
 mod paging;
 mod ram;
+mod rdrand;
+mod region;
+mod script;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod unicorn;
 mod watchdog;
 
 pub use entry::{BOOT_CS, BOOT_DS};
 pub use exit_check::left_out as exit_checks_left_out;
+pub use features::CpuFeatures;
+pub use fill::{Fill, PAGE, Tile};
 pub use outcome::{Access, End, Outcome, PortUse, Registers, Table};
 pub use paging::{CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, EFER_LMA, Miss, Paging};
-pub use ram::{Fill, OutsideRam, PAGE, Ram, Tile};
-pub use setup::{EntryMode, Placed, Setup};
+pub use ram::{MOST_TOUCHED, OutsideRam, Ram};
+pub use setup::{EntryMode, EntryState, Placed, Setup};
 pub use unicorn::UnicornEngine;
 
 /// Something that runs machines.

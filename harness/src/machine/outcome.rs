@@ -101,12 +101,35 @@ impl Registers {
 }
 
 /// One port of the PC's I/O space, as the guest used it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortUse {
     /// How often it was read.
     pub reads: u64,
     /// How often it was written.
     pub writes: u64,
+    /// The sizes of all accesses in bytes (1, 2 and 4), or-ed.
+    pub sizes: u8,
+    /// The distinct values written, in the order of their first use, without data sent to a serial port:
+    /// the first [`PortUse::MOST_VALUES`].
+    pub values: Vec<u32>,
+    /// Whether there were more.
+    pub more_values: bool,
+}
+
+impl PortUse {
+    /// So many values are kept.
+    pub const MOST_VALUES: usize = 16;
+
+    pub(super) fn note_value(&mut self, value: u32) {
+        if self.values.contains(&value) {
+            return;
+        }
+        if self.values.len() < PortUse::MOST_VALUES {
+            self.values.push(value);
+        } else {
+            self.more_values = true;
+        }
+    }
 }
 
 /// The machine after a run.
@@ -122,10 +145,14 @@ pub struct Outcome {
     pub code: Vec<Range>,
     /// What was sent to a serial port.
     pub serial: Vec<u8>,
-    /// Ports that were used.
+    /// Ports that were used: 65536 at most.
     pub ports: BTreeMap<u16, PortUse>,
     /// How many page faults the guest's own handler took.
     pub page_faults: u64,
     /// How often the guest asked the timer for entropy.
     pub timer_reads: u64,
+    /// How often it executed RDRAND, where there is one, with or without success.
+    pub rdrand_reads: u64,
+    /// How often it executed RDTSC, announced or not.
+    pub tsc_reads: u64,
 }

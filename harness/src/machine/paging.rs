@@ -18,6 +18,9 @@ pub const EFER_LMA: u64 = 1 << 10;
 /// EFER.NXE: pages may forbid execution.
 pub const EFER_NXE: u64 = 1 << 11;
 
+/// Size in bytes of the largest page, which not every CPU has.
+pub const GIB_PAGE: u64 = 1 << 30;
+
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
 const LARGE: u64 = 1 << 7;
@@ -48,18 +51,38 @@ pub enum Miss {
     Unsupported,
 }
 
+/// Where a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Physical address.
+    pub physical: u64,
+    /// Size in bytes of the guest's page; 0 without paging.
+    pub page_size: u64,
+}
+
 impl Paging {
     /// The physical address for the linear address `linear`.
+    ///
+    /// # Errors
+    ///
+    /// The guest gets an exception, or what it does is not emulated.
     pub fn translate(&self, ram: &Ram, linear: u64, access: Access) -> Result<u64, Miss> {
+        self.walk(ram, linear, access).map(|translation| translation.physical)
+    }
+
+    /// As [`Paging::translate`], and the size of the page.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Paging::translate`].
+    pub fn walk(&self, ram: &Ram, linear: u64, access: Access) -> Result<Translation, Miss> {
         if self.cr0 & CR0_PG == 0 {
-            return Ok(linear & 0xffff_ffff);
+            return Ok(Translation { physical: linear & 0xffff_ffff, page_size: 0 });
         }
         if self.efer & EFER_LMA == 0 || self.cr4 & CR4_PAE == 0 {
             return Err(Miss::Unsupported);
         }
-        let write_code = u64::from(access == Access::Write) << 1;
-        let fetch_code = u64::from(access == Access::Fetch && self.efer & EFER_NXE != 0) << 4;
-        let not_present = Miss::PageFault(write_code | fetch_code);
+        let kind = self.kind_code(access);
 
         let levels = if self.cr4 & CR4_LA57 != 0 { 5 } else { 4 };
         let mut table = self.cr3 & ADDRESS;
@@ -69,7 +92,7 @@ impl Paging {
             let slot = table + (linear >> shift & 0x1ff) * 8;
             let entry = ram.read_u64(slot).map_err(|_| Miss::TableOutsideRam(slot))?;
             if entry & PRESENT == 0 {
-                return Err(not_present);
+                return Err(Miss::PageFault(kind));
             }
             writable &= entry & WRITABLE != 0;
             executable &= entry & NO_EXECUTE == 0 || self.efer & EFER_NXE == 0;
@@ -79,19 +102,59 @@ impl Paging {
                 let refused = access == Access::Write && !writable && self.cr0 & CR0_WP != 0
                     || access == Access::Fetch && !executable;
                 if refused {
-                    return Err(Miss::PageFault(PRESENT | write_code | fetch_code));
+                    return Err(Miss::PageFault(PRESENT | kind));
                 }
-                return Ok(entry & ADDRESS & !offset | linear & offset);
+                let physical = entry & ADDRESS & !offset | linear & offset;
+                return Ok(Translation { physical, page_size: 1 << shift });
             }
             table = entry & ADDRESS;
         }
         unreachable!("level 0 is always a leaf")
     }
+
+    /// The error code of a page fault because a page table has a reserved bit set.
+    pub fn reserved_bit(&self, access: Access) -> u64 {
+        const RESERVED: u64 = 1 << 3;
+        PRESENT | RESERVED | self.kind_code(access)
+    }
+
+    /// The part of an error code that tells the kind of access.
+    fn kind_code(&self, access: Access) -> u64 {
+        let write = u64::from(access == Access::Write) << 1;
+        let fetch = u64::from(access == Access::Fetch && self.efer & EFER_NXE != 0) << 4;
+        write | fetch
+    }
+}
+
+/// Guards CR4.LA57, which the engine lets a guest change at will. On a CPU, setting it without the feature
+/// and changing it in long mode are general-protection faults (Intel SDM volume 3, "Control registers").
+///
+/// The engine forgets its translations when the bit changes, so the next fetch shows the change.
+pub struct Levels {
+    five_known: bool,
+    /// CR4.LA57, where the last translation was made in long mode.
+    in_long_mode: Option<bool>,
+}
+
+impl Levels {
+    /// For a CPU that has five levels if `five_known`.
+    pub fn new(five_known: bool) -> Levels {
+        Levels { five_known, in_long_mode: None }
+    }
+
+    /// Whether a CPU would have got to this state from that of the call before.
+    pub fn permit(&mut self, paging: &Paging) -> bool {
+        let five = paging.cr4 & CR4_LA57 != 0;
+        let now = (paging.efer & EFER_LMA != 0).then_some(five);
+        let before = std::mem::replace(&mut self.in_long_mode, now);
+        let changed = before.is_some() && now.is_some() && before != now;
+        !changed && (self.five_known || !five)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::ram::{Fill, Tile};
+    use super::super::fill::{Fill, Tile};
     use super::*;
     use crate::range::Range;
 
@@ -136,6 +199,22 @@ mod tests {
         let five = Paging { cr3: 0x5000, cr4: CR4_PAE | CR4_LA57, ..LONG };
         let ram = tables(&[(0x5008, 0x1003), (0x1000, 0x2003), (0x2000, 0x4000_0083)]);
         assert_eq!(five.translate(&ram, 1 << 48, Access::Read), Ok(0x4000_0000));
+    }
+
+    #[test]
+    fn the_number_of_levels_changes_only_outside_long_mode_and_where_the_cpu_can() {
+        let four = LONG;
+        let five = Paging { cr4: CR4_PAE | CR4_LA57, ..LONG };
+        let off = |paging: Paging| Paging { efer: 0, cr0: 1, ..paging };
+        let run = |known, states: &[Paging]| {
+            let mut levels = Levels::new(known);
+            states.iter().map(|state| levels.permit(state)).collect::<Vec<_>>()
+        };
+        let there_and_back = [four, off(four), off(five), five, off(five), off(four), four];
+        assert_eq!(run(true, &there_and_back), [true; 7]);
+        assert_eq!(run(true, &[four, five]), [true, false]);
+        assert_eq!(run(true, &[five, four]), [true, false]);
+        assert_eq!(run(false, &[four, off(five)]), [true, false]);
     }
 
     #[test]

@@ -2,65 +2,25 @@
 //! Guest RAM: private mappings of one pattern-filled memory file.
 //!
 //! Untouched pages are shared by every machine that uses the same fill, and cost nothing; a page that
-//! anyone wrote becomes private to its machine, and the host kernel's page map says which those are.
+//! anyone wrote becomes private to its machine, and the host kernel's page map says which those are. RAM of
+//! which nobody has touched anything is not even mapped: terabytes of it are as good as free, as long as
+//! they fit into the host's address space (128 TiB on x86-64, for all machines that exist at a time).
 
 use std::ffi::c_void;
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::MemfdFlags;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::io::Errno;
 
+use super::fill::{Fill, TILE, Tile};
+use super::region::Region;
 use crate::range::Range;
 
-/// The smallest unit of mapping and protection, in bytes.
-pub const PAGE: u64 = 4096;
-
-/// The fill repeats after this many bytes; larger means fewer host mappings per machine.
-const TILE: u64 = 16 << 20;
-
-/// What RAM holds before anyone writes to it: pseudo-random 64-bit words that depend on the address,
-/// so that stale bytes moved to another place are told from untouched ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fill(pub u64);
-
-impl Fill {
-    /// The 64-bit word at `address`, which is a multiple of 8.
-    pub fn word(self, address: u64) -> u64 {
-        let mut x = (self.0 ^ (address % TILE)).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    /// The whole page at `address`, which is a multiple of [`PAGE`].
-    pub fn page(self, address: u64) -> [u8; PAGE as usize] {
-        let mut page = [0; PAGE as usize];
-        for (i, word) in page.chunks_exact_mut(8).enumerate() {
-            word.copy_from_slice(&self.word(address + i as u64 * 8).to_le_bytes());
-        }
-        page
-    }
-}
-
-/// One tile of a fill in a memory file, to be mapped as often as needed.
-pub struct Tile {
-    fill: Fill,
-    file: File,
-}
-
-impl Tile {
-    /// Writes the tile of `fill` into a fresh memory file.
-    pub fn new(fill: Fill) -> io::Result<Tile> {
-        let mut file = File::from(rustix::fs::memfd_create("guest-ram", MemfdFlags::CLOEXEC)?);
-        for address in (0..TILE).step_by(PAGE as usize) {
-            file.write_all(&fill.page(address))?;
-        }
-        Ok(Tile { fill, file })
-    }
-}
+/// So many bytes of RAM, in whole tiles, a guest may touch: far more than any stub does, and few enough
+/// mappings for all machines that run at a time.
+pub const MOST_TOUCHED: u64 = 32 << 30;
 
 /// An access to a physical address at which this machine has no RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,13 +32,31 @@ pub struct OutsideRam(pub u64);
 pub struct Ram {
     regions: Vec<Region>,
     fill: Fill,
+    /// Tiles that have been touched.
+    touched: AtomicU64,
+}
+
+/// Why RAM that is there cannot be made accessible to a guest.
+#[derive(Clone, Copy, Debug)]
+pub enum Untouchable {
+    /// It has touched [`MOST_TOUCHED`] bytes already.
+    TooMuch,
+    /// The host refused a mapping.
+    Host(Errno),
 }
 
 impl Ram {
-    /// RAM in each of `ranges`, which are page-aligned, ascending and disjoint.
+    /// RAM in each of `ranges`, which are page-aligned, ascending, disjoint and not empty.
+    ///
+    /// # Errors
+    ///
+    /// The host has no address space for it.
     pub fn new(tile: &Tile, ranges: &[Range]) -> io::Result<Ram> {
-        let regions = ranges.iter().map(|r| Region::map(tile, *r)).collect::<io::Result<_>>()?;
-        Ok(Ram { regions, fill: tile.fill })
+        let regions = ranges
+            .iter()
+            .map(|range| Region::new(tile.file.clone(), *range))
+            .collect::<io::Result<_>>()?;
+        Ok(Ram { regions, fill: tile.fill, touched: AtomicU64::new(0) })
     }
 
     /// What untouched RAM holds.
@@ -88,7 +66,7 @@ impl Ram {
 
     /// Where there is RAM, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = Range> + '_ {
-        self.regions.iter().map(|r| r.range)
+        self.regions.iter().map(Region::range)
     }
 
     /// Whether the page that holds `address` is RAM.
@@ -120,6 +98,9 @@ impl Ram {
     }
 
     /// `len` bytes at `address`, within one region, or `None` where there is no RAM.
+    ///
+    /// Takes a mapping of the host's for every 16 MiB that nobody has touched before: do not ask for
+    /// terabytes.
     pub fn slice(&self, address: u64, len: usize) -> Option<&[u8]> {
         let start = self.host(address, len).ok()?;
         // SAFETY: the span lies in a live mapping that stays until `self` is dropped; the emulator, the
@@ -129,8 +110,8 @@ impl Ram {
 
     /// The pages that anyone has written since the RAM was made, ascending, as addresses.
     ///
-    /// Source: Documentation/admin-guide/mm/pagemap.rst of the host kernel. Where the page map cannot be
-    /// read, every page is returned: slower for the caller, and as right.
+    /// Where the host's page map cannot be read, every page near one that was touched is returned: slower
+    /// for the caller, and as right.
     pub fn written_pages(&self) -> Vec<u64> {
         let pagemap = File::open("/proc/self/pagemap").ok();
         let mut pages = Vec::new();
@@ -140,101 +121,44 @@ impl Ram {
         pages
     }
 
-    /// The host mappings, for an engine: guest address, host pointer and size in bytes.
+    /// The host's memory, for an engine: guest address, host pointer and size in bytes. The engine must not
+    /// access a page before [`Ram::touch`].
     pub(super) fn mappings(&self) -> impl Iterator<Item = (u64, *mut c_void, u64)> + '_ {
-        self.regions.iter().map(|r| (r.range.start, r.host.cast(), r.range.len()))
+        self.regions.iter().map(|r| (r.range().start, r.host().cast(), r.range().len()))
+    }
+
+    /// Makes the page that holds `address`, which is RAM, accessible to an engine.
+    pub(super) fn touch(&self, address: u64) -> Result<(), Untouchable> {
+        let Some(region) = self.region(address) else { return Ok(()) };
+        let added = region.touch(Range::sized(address, 1)).map_err(Untouchable::Host)?;
+        let touched = self.touched.fetch_add(added, Ordering::Relaxed) + added;
+        if touched > MOST_TOUCHED / TILE { Err(Untouchable::TooMuch) } else { Ok(()) }
     }
 
     fn region(&self, address: u64) -> Option<&Region> {
-        let after = self.regions.partition_point(|r| r.range.start <= address);
-        self.regions[..after].last().filter(|r| address < r.range.end)
+        let after = self.regions.partition_point(|r| r.range().start <= address);
+        self.regions[..after].last().filter(|r| address < r.range().end)
     }
 
+    /// A pointer to `len` accessible bytes at `address`.
     fn host(&self, address: u64, len: usize) -> Result<*mut u8, OutsideRam> {
         let region = self.region(address).ok_or(OutsideRam(address))?;
-        if len as u64 > region.range.end - address {
-            return Err(OutsideRam(region.range.end));
+        let range = region.range();
+        if len as u64 > range.end - address {
+            return Err(OutsideRam(range.end));
         }
+        // As with the heap: there is nothing to go on with when the host is out of mappings.
+        let added =
+            region.touch(Range::sized(address, len as u64)).expect("a mapping of the host's");
+        self.touched.fetch_add(added, Ordering::Relaxed);
         // SAFETY: the offset is below the length of the region's mapping.
-        Ok(unsafe { region.host.add((address - region.range.start) as usize) })
+        Ok(unsafe { region.host().add((address - range.start) as usize) })
     }
 }
-
-struct Region {
-    range: Range,
-    host: *mut u8,
-}
-
-impl Region {
-    fn map(tile: &Tile, range: Range) -> io::Result<Region> {
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing.
-        let host = unsafe {
-            rustix::mm::mmap_anonymous(ptr::null_mut(), range.len() as usize, access, flags)?
-        };
-        let region = Region { range, host: host.cast() };
-        let mut address = range.start;
-        while address < range.end {
-            let piece = (TILE - address % TILE).min(range.end - address);
-            // SAFETY: replaces a part of the mapping made above, which nobody has seen yet.
-            unsafe {
-                rustix::mm::mmap(
-                    region.host.add((address - range.start) as usize).cast(),
-                    piece as usize,
-                    access,
-                    flags | MapFlags::FIXED,
-                    &tile.file,
-                    address % TILE,
-                )?;
-            }
-            address += piece;
-        }
-        Ok(region)
-    }
-
-    fn written_pages(&self, pagemap: Option<&File>, pages: &mut Vec<u64>) {
-        const PRESENT: u64 = 1 << 63;
-        const SWAPPED: u64 = 1 << 62;
-        const FILE_PAGE: u64 = 1 << 61;
-        const CHUNK: u64 = 1 << 15;
-
-        let total = self.range.len() / PAGE;
-        let mut entries = vec![0; (CHUNK.min(total) * 8) as usize];
-        for first in (0..total).step_by(CHUNK as usize) {
-            let count = CHUNK.min(total - first);
-            let bytes = &mut entries[..(count * 8) as usize];
-            let known = pagemap.is_some_and(|file| {
-                let offset = (self.host as u64 / PAGE + first) * 8;
-                file.read_exact_at(bytes, offset).is_ok()
-            });
-            for (i, entry) in bytes.chunks_exact(8).enumerate() {
-                let entry = u64::from_le_bytes(entry.try_into().expect("eight bytes"));
-                let private =
-                    entry & SWAPPED != 0 || entry & PRESENT != 0 && entry & FILE_PAGE == 0;
-                if private || !known {
-                    pages.push(self.range.start + (first + i as u64) * PAGE);
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `map` with this length and nobody uses it any more. A failure
-        // leaves it mapped, which is harmless.
-        let _ = unsafe { rustix::mm::munmap(self.host.cast(), self.range.len() as usize) };
-    }
-}
-
-// SAFETY: the pointer is to a mapping that the region alone owns; nothing about it is tied to a thread.
-unsafe impl Send for Region {}
-// SAFETY: shared references only read.
-unsafe impl Sync for Region {}
 
 #[cfg(test)]
 mod tests {
+    use super::super::fill::PAGE;
     use super::*;
 
     fn ram() -> Ram {
@@ -265,13 +189,6 @@ mod tests {
     }
 
     #[test]
-    fn without_a_page_map_every_page_may_have_been_written() {
-        let mut pages = Vec::new();
-        ram().regions[2].written_pages(None, &mut pages);
-        assert_eq!(pages, [0, 1, 2, 3, 4].map(|page| (1 << 45) + page * PAGE));
-    }
-
-    #[test]
     fn accesses_outside_are_refused_with_the_first_bad_address() {
         let mut ram = ram();
         assert_eq!(ram.read_u64(0x10_0000), Err(OutsideRam(0x10_0000)));
@@ -288,5 +205,51 @@ mod tests {
         let other = Ram::new(&tile, &ranges).unwrap();
         one.write(0, &[0xff; 8]).unwrap();
         assert_eq!(other.read_u64(0).unwrap(), Fill(7).word(0));
+    }
+
+    #[test]
+    fn terabytes_that_nobody_touches_cost_nothing() {
+        let tile = Tile::new(Fill(7)).unwrap();
+        let start = 5 << 40;
+        let mut ram = Ram::new(&tile, &[Range::new(start, start + (4 << 40))]).unwrap();
+        let touched = [start, start + (1 << 40) + 0x18, start + (4 << 40) - 8];
+        for address in touched {
+            assert_eq!(ram.read_u64(address), Ok(Fill(7).word(address)), "{address:#x}");
+        }
+        assert_eq!(ram.written_pages(), [] as [u64; 0]);
+        for address in touched {
+            ram.write(address, &[1]).unwrap();
+        }
+        assert_eq!(ram.written_pages(), touched.map(|address| address & !(PAGE - 1)));
+        assert_eq!(ram.touched.into_inner(), 3);
+    }
+
+    #[test]
+    fn a_slice_may_span_tiles_that_were_never_touched() {
+        let tile = Tile::new(Fill(7)).unwrap();
+        let mut ram = Ram::new(&tile, &[Range::new(0x1000, 4 * TILE)]).unwrap();
+        ram.write(2 * TILE, &[0xff; 8]).unwrap();
+        let start = TILE - 0x1000;
+        let slice = ram.slice(start, 2 * TILE as usize).unwrap();
+        for (word, address) in slice.chunks_exact(8).zip((start..).step_by(8)) {
+            let expected = if address == 2 * TILE { u64::MAX } else { Fill(7).word(address) };
+            assert_eq!(word, expected.to_le_bytes(), "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn threads_may_touch_the_same_ram_at_once() {
+        let tile = Tile::new(Fill(7)).unwrap();
+        let ram = Ram::new(&tile, &[Range::new(0, 64 * TILE)]).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for address in (0..64 * TILE).step_by(TILE as usize) {
+                        assert_eq!(ram.read_u64(address + 8), Ok(Fill(7).word(8)));
+                    }
+                });
+            }
+        });
+        assert_eq!(ram.touched.into_inner(), 64);
     }
 }

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::ram::Fill;
+use super::features::CpuFeatures;
+use super::fill::Fill;
 use crate::image::WordSize;
 use crate::range::Range;
 
@@ -16,7 +17,20 @@ pub enum EntryMode {
     Long {
         /// Physical address of the top-level table, for CR3.
         page_tables: u64,
+        /// CR4.LA57: the tables have five levels, not four. Only for a CPU with
+        /// [`CpuFeatures::la57`].
+        five_levels: bool,
     },
+}
+
+/// What the boot protocol leaves open of the CPU's state at the entry. The default is all zeros.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntryState {
+    /// The direction flag.
+    pub direction_flag: bool,
+    /// Seed of what the general registers hold that the protocol says nothing of: all but RSI at the 64-bit
+    /// entry; EAX, ECX, EDX and ESP at the 32-bit entry. `None`: zeros.
+    pub registers: Option<u64>,
 }
 
 /// Bytes that the loader put into RAM.
@@ -42,8 +56,12 @@ impl Placed {
 pub struct Setup {
     /// Word size of the kernel, which decides what CPU it is given.
     pub word: WordSize,
-    /// State of the CPU at the entry.
+    /// What else is up to the CPU.
+    pub cpu: CpuFeatures,
+    /// Mode of the CPU at the entry.
     pub mode: EntryMode,
+    /// The rest of its state there.
+    pub entry_state: EntryState,
     /// Address of the first instruction.
     pub entry: u64,
     /// The stub as the loader placed it, before anything in `placed`; its code may run from here and

@@ -7,16 +7,20 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use unicorn_engine::{Arch, Mode, Prot, TlbType, Unicorn, X86CpuModel, uc_error};
 
 use super::faults::{self, Delivery, PAGE_FAULT};
+use super::fill::{Fill, Tile};
 use super::hooks::{self, State, Stop};
 use super::outcome::{End, Outcome};
 use super::paging::Paging;
-use super::ram::{Fill, Ram, Tile};
+use super::ram::{MOST_TOUCHED, Ram, Untouchable};
+use super::rdrand;
+use super::script::Script;
 use super::setup::Setup;
 use super::watchdog::Guard;
 use super::{Engine, MachineError, cpu, entry};
@@ -88,6 +92,8 @@ impl Engine for UnicornEngine {
 
 struct Machine {
     uc: Unicorn<'static, State>,
+    // Below the engine, which is closed before this is dropped.
+    script: Rc<Script>,
     page_faults: u64,
 }
 
@@ -110,9 +116,11 @@ impl Machine {
         // No address ends a run: the engine would look one up like an instruction fetch.
         uc.ctl_exits_enable()?;
         hooks::install(&mut uc)?;
-        cpu::script_instructions(&uc, setup.word)?;
+        let script = Script::new(setup.word, setup.cpu.clone());
+        // SAFETY: nothing runs in the engine before it is in a machine, which keeps the script for longer.
+        unsafe { script.install(&uc)? };
         entry::enter(&mut uc, setup)?;
-        Ok(Machine { uc, page_faults: 0 })
+        Ok(Machine { uc, script, page_faults: 0 })
     }
 
     /// Runs at full speed; `None` if that took longer than `limit`.
@@ -150,7 +158,7 @@ impl Machine {
             }
             let end = match self.uc.get_data_mut().stop.take() {
                 Some(stop) => self.handle(stop)?,
-                None => Some(self.unrequested(result)?),
+                None => self.unrequested(result)?,
             };
             if end.is_some() {
                 return Ok(end);
@@ -178,6 +186,12 @@ impl Machine {
             Stop::OutsideRam(address, access) => End::OutsideRam { address, access },
             Stop::Exception(vector) => End::Fault { vector, address: None },
             Stop::LegacyPaging => End::Unsupported("paging outside long mode".into()),
+            Stop::Untouchable(Untouchable::TooMuch) => {
+                End::Unsupported(format!("more than {} GiB of RAM touched", MOST_TOUCHED >> 30))
+            }
+            Stop::Untouchable(Untouchable::Host(error)) => {
+                return Err(MachineError::Ram(error.into()));
+            }
             Stop::Budget => End::Budget { blocks: self.uc.get_data().budget },
         }))
     }
@@ -201,8 +215,11 @@ impl Machine {
     }
 
     /// The engine came back without being asked to.
-    fn unrequested(&mut self, result: Result<(), uc_error>) -> Result<End, MachineError> {
+    fn unrequested(&mut self, result: Result<(), uc_error>) -> Result<Option<End>, MachineError> {
         const HLT: u8 = 0xf4;
+        if result == Err(uc_error::INSN_INVALID) && self.run_rdrand()? {
+            return Ok(None);
+        }
         let word = self.uc.get_data().word;
         let rip = self.uc.reg_read(cpu::instruction_pointer(word))?;
         let paging = cpu::paging(&self.uc, word)?;
@@ -212,12 +229,26 @@ impl Machine {
             .ok()
             .and_then(|physical| ram.slice(physical, 1))
             .map(|bytes| bytes[0]);
-        Ok(match result {
+        let invalid = End::Fault { vector: INVALID_OPCODE, address: None };
+        Ok(Some(match result {
+            Ok(()) if self.script.take_refused() => invalid,
             Ok(()) if before == Some(HLT) => End::Halted,
             Ok(()) => End::Unsupported("the engine stopped for no reason it gives".into()),
-            Err(uc_error::INSN_INVALID) => End::Fault { vector: INVALID_OPCODE, address: None },
+            Err(uc_error::INSN_INVALID) => invalid,
             Err(error) => End::Unsupported(format!("the engine says {error:?}")),
-        })
+        }))
+    }
+
+    /// Whether the instruction that the engine calls invalid was an RDRAND that this machine has.
+    fn run_rdrand(&mut self) -> Result<bool, MachineError> {
+        let Some(instruction) = rdrand::at_instruction_pointer(&self.uc)? else {
+            return Ok(false);
+        };
+        let Some(delivered) = self.script.rdrand() else {
+            return Ok(false);
+        };
+        rdrand::execute(&mut self.uc, instruction, delivered)?;
+        Ok(true)
     }
 
     fn into_outcome(mut self, end: End) -> Result<Outcome, MachineError> {
@@ -226,117 +257,18 @@ impl Machine {
         let (ram, code, devices) = self.uc.get_data_mut().take();
         let (serial, ports, timer_reads) = devices.into_record();
         let code = code.into_ranges();
-        Ok(Outcome { end, registers, ram, code, serial, ports, page_faults, timer_reads })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::image::WordSize;
-    use crate::machine::{Access, EntryMode, Placed};
-    use crate::range::Range;
-
-    const LOAD: u64 = 0x20_0000;
-
-    /// A machine whose stub is `code`, entered at 32 bits.
-    fn setup(code: &[u8]) -> Setup {
-        let mut bytes = code.to_vec();
-        bytes.resize(0x2000, 0x90);
-        Setup {
-            word: WordSize::Bits32,
-            mode: EntryMode::Protected,
-            entry: LOAD,
-            stub: Placed { address: LOAD, bytes: Arc::from(bytes), what: "stub" },
-            payload: 0x1000..0x2000,
-            boot_params: 0x1_0000,
-            gdt: (0x3_0000, 0x2f),
-            ram: vec![Range::new(0, 0x40_0000)],
-            fill: Fill(3),
-            placed: vec![Placed { address: 0x3_0000, bytes: gdt(), what: "GDT" }],
-            timer: vec![7],
-            budget: 10_000,
-        }
-    }
-
-    fn gdt() -> Arc<[u8]> {
-        let descriptors = [0, 0, 0x00cf_9b00_0000_ffff_u64, 0x00cf_9300_0000_ffff, 0, 0];
-        descriptors.iter().flat_map(|descriptor| descriptor.to_le_bytes()).collect()
-    }
-
-    fn run(code: &[u8], patience: Duration) -> Outcome {
-        UnicornEngine::with_patience(patience).run(&setup(code)).unwrap()
-    }
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn a_jump_out_of_the_stub_is_the_hand_off() {
-        // mov $0x300040, %eax; jmp *%eax
-        let outcome = run(b"\xb8\x40\x00\x30\x00\xff\xe0", LONG);
-        assert_eq!((outcome.end, outcome.registers.rip), (End::HandOff, 0x30_0040));
-        assert_eq!(outcome.registers.rsi(), 0x1_0000);
-    }
-
-    #[test]
-    fn a_halt_with_interrupts_off_is_the_end() {
-        assert_eq!(run(b"\xfa\xf4", LONG).end, End::Halted);
-    }
-
-    #[test]
-    fn accesses_without_memory_are_told_by_kind() {
-        // mov %eax, 0x50000000
-        let write = End::OutsideRam { address: 0x5000_0000, access: Access::Write };
-        assert_eq!(run(b"\xa3\x00\x00\x00\x50", LONG).end, write);
-        // mov 0x60000000, %eax
-        let read = End::OutsideRam { address: 0x6000_0000, access: Access::Read };
-        assert_eq!(run(b"\xa1\x00\x00\x00\x60", LONG).end, read);
-    }
-
-    #[test]
-    fn an_invalid_instruction_is_a_fault() {
-        assert_eq!(run(b"\x0f\x0b", LONG).end, End::Fault { vector: 6, address: None });
-    }
-
-    #[test]
-    fn an_endless_loop_ends_by_its_budget_and_always_at_the_same_place() {
-        // 1: inc %eax; jmp 1b
-        let first = run(b"\x40\xeb\xfd", Duration::from_millis(20));
-        let second = run(b"\x40\xeb\xfd", Duration::from_millis(90));
-        assert_eq!(first.end, End::Budget { blocks: 10_000 });
-        assert_eq!(first.registers, second.registers);
-    }
-
-    #[test]
-    fn code_that_never_stops_changing_itself_uses_its_budget_up_sooner() {
-        // 1: movb $0x90, 2f; 2: nop; jmp 1b
-        let mut setup = setup(b"\xc6\x05\x07\x00\x20\x00\x90\x90\xeb\xf6");
-        setup.budget = 100_000_000;
-        let outcome = UnicornEngine::with_patience(Duration::ZERO).run(&setup).unwrap();
-        assert_eq!(outcome.end, End::Budget { blocks: 100_000_000 });
-    }
-
-    #[test]
-    fn code_that_changes_itself_is_seen() {
-        // movb $0xf4, 1f; jmp 1f; 1: nop; jmp to 0x300000
-        let code = b"\x90\xc6\x05\x0a\x00\x20\x00\xf4\xeb\x00\x90\xb8\x00\x00\x30\x00\xff\xe0";
-        assert_eq!(run(code, LONG).end, End::Halted);
-    }
-
-    #[test]
-    fn serial_output_and_the_timer_reach_the_outcome() {
-        // mov $0x3f8, %edx; mov $'x', %al; out %al, %dx; mov $0xc2, %al; out %al, $0x43; hlt
-        let outcome = run(b"\xba\xf8\x03\x00\x00\xb0x\xee\xb0\xc2\xe6\x43\xf4", LONG);
-        assert_eq!((outcome.serial.as_slice(), outcome.timer_reads), (&b"x"[..], 1));
-        assert_eq!(outcome.ports.keys().copied().collect::<Vec<_>>(), [0x43, 0x3f8]);
-    }
-
-    #[test]
-    fn the_engine_that_is_linked_leaves_its_exit_checks_out() {
-        run(b"\xa3\x00\x00\x00\x10", LONG);
-        assert!(crate::machine::exit_checks_left_out() > 0);
+        let (rdrand_reads, tsc_reads) = (self.script.rdrand_reads(), self.script.tsc_reads());
+        Ok(Outcome {
+            end,
+            registers,
+            ram,
+            code,
+            serial,
+            ports,
+            page_faults,
+            timer_reads,
+            rdrand_reads,
+            tsc_reads,
+        })
     }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Runs that did not reach the kernel: the stub stopped, faulted, or never came to an end.
 
+use super::scene::Scene;
 use super::{Finding, Rule, Subject};
-use crate::case::{Case, Layout, SCREEN_COLUMNS, SCREEN_LINES};
+use crate::case::{SCREEN, SCREEN_COLUMNS, SCREEN_LINES};
 use crate::machine::{End, Outcome};
-use crate::reference::{Placement, Refusal};
+use crate::reference::Refusal;
 
 /// What follows the text of an error (arch/x86/boot/compressed/error.c).
 const HALTED: &str = "-- System halted";
@@ -14,12 +15,8 @@ const HALTED: &str = "-- System halted";
 /// # Errors
 ///
 /// A stub that may refuse here stopped, and had nothing to say why on.
-pub fn judge(
-    subject: &Subject,
-    case: &Case,
-    outcome: &Outcome,
-    placement: &Placement,
-) -> Result<Option<Finding>, String> {
+pub fn judge(scene: &Scene) -> Result<Option<Finding>, String> {
+    let Scene { subject, case, outcome, placement, .. } = scene;
     let due = match placement.refusal {
         Refusal::Never => None,
         Refusal::May(text) | Refusal::Must(text) => Some(text),
@@ -89,7 +86,7 @@ fn location(subject: &Subject, outcome: &Outcome) -> String {
 /// What stands on the text screen, line by line.
 fn screen(outcome: &Outcome) -> String {
     let bytes = 2 * SCREEN_COLUMNS * SCREEN_LINES;
-    let cells = outcome.ram.slice(Layout::SCREEN.start, bytes).unwrap_or_default();
+    let cells = outcome.ram.slice(SCREEN.start, bytes).unwrap_or_default();
     let line = |cells: &[u8]| cells.iter().step_by(2).map(|c| char::from(*c)).collect::<String>();
     cells.chunks(2 * SCREEN_COLUMNS).map(|cells| line(cells) + "\n").collect()
 }

@@ -17,8 +17,20 @@ pub enum Rule {
     Memory,
     /// The stub jumps to the kernel's entry point, with the CPU in the state that the kernel expects.
     HandOff,
+    /// The page tables at the hand-off map what the kernel touches first.
+    PageTables,
+    /// Every changed byte of boot_params is one that the stub has to change.
+    BootParams,
     /// Nothing outside the permitted memory was written.
     Footprint,
+    /// The code that switches between four and five levels of paging lies where it may, and is gone afterwards.
+    Trampoline,
+    /// The stub uses no port that it has no reason for.
+    Ports,
+    /// What RAM held before makes no difference.
+    Fill,
+    /// The kernel's bytes do not depend on who loaded it, or where.
+    Loader,
     /// The stub does not stop, or stops where it must.
     Halt,
     /// No exception is left without a handler, no access goes where there is no memory.
@@ -27,18 +39,61 @@ pub enum Rule {
     Budget,
 }
 
-impl std::fmt::Display for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
+impl Rule {
+    /// All rules.
+    pub const ALL: [Rule; 15] = [
+        Rule::Table,
+        Rule::Placement,
+        Rule::Kaslr,
+        Rule::Memory,
+        Rule::HandOff,
+        Rule::PageTables,
+        Rule::BootParams,
+        Rule::Footprint,
+        Rule::Trampoline,
+        Rule::Ports,
+        Rule::Fill,
+        Rule::Loader,
+        Rule::Halt,
+        Rule::Fault,
+        Rule::Budget,
+    ];
+
+    /// The name in reports and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
             Rule::Table => "table",
             Rule::Placement => "placement",
             Rule::Kaslr => "kaslr",
             Rule::Memory => "memory",
             Rule::HandOff => "hand-off",
+            Rule::PageTables => "page-tables",
+            Rule::BootParams => "boot-params",
             Rule::Footprint => "footprint",
+            Rule::Trampoline => "trampoline",
+            Rule::Ports => "ports",
+            Rule::Fill => "fill",
+            Rule::Loader => "loader",
             Rule::Halt => "halt",
             Rule::Fault => "fault",
             Rule::Budget => "budget",
+        }
+    }
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rule, String> {
+        Rule::ALL.into_iter().find(|rule| rule.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
+            format!("no rule is called {text:?}; there are {}", names.join(", "))
         })
     }
 }

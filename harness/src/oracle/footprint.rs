@@ -2,23 +2,20 @@
 //! Nothing outside the permitted memory was written: RAM is compared with its fill and with what the
 //! loader put there.
 
-use super::{Finding, Rule, Subject};
-use crate::machine::{Outcome, PAGE, Placed, Setup};
+use super::landing::Landing;
+use super::scene::Scene;
+use super::{Finding, Rule, placement, trampoline};
+use crate::case::{SCREEN, objects};
+use crate::machine::{PAGE, Placed, Setup};
 use crate::range::Range;
-use crate::reference::Placement;
 
 /// So many ranges are told apart by what lies there; behind that they are only counted.
 const SHOWN: usize = 8;
 
-/// Judges all of RAM. `also` may be written too: the kernel where KASLR put it, the screen.
-pub fn judge(
-    subject: &Subject,
-    setup: &Setup,
-    outcome: &Outcome,
-    placement: &Placement,
-    also: &[Range],
-) -> Vec<Finding> {
-    let permitted = permitted(subject, setup, placement, also);
+/// Judges all of RAM, with the kernel where it was found at the end.
+pub fn judge(scene: &Scene, landing: Option<Landing>) -> Vec<Finding> {
+    let Scene { setup, outcome, .. } = scene;
+    let permitted = permitted(scene, landing);
     let mut findings: Vec<Finding> = Vec::new();
     let mut last: Option<(u64, usize)> = None;
     for page in outcome.ram.written_pages() {
@@ -36,7 +33,7 @@ pub fn judge(
         });
         for i in differing {
             let address = page + i as u64;
-            let what = owner(setup, address);
+            let what = owner(scene, address);
             if let Some((end, index)) = last
                 && address <= end + 8
                 && findings[index].place == what
@@ -54,7 +51,7 @@ pub fn judge(
                     findings.push(Finding {
                         address: Some(address),
                         ..Finding::new(
-                            Rule::Footprint,
+                            rule(scene, address),
                             what,
                             format!("{:02x}, as the loader left it", expected[i]),
                             format!("{:02x}", actual[i]),
@@ -72,13 +69,9 @@ pub fn judge(
 }
 
 /// Where the stub may write: its own image and bss as loaded, the `init_size` window into which it moves,
-/// boot_params, and what this case permits besides.
-fn permitted(
-    subject: &Subject,
-    setup: &Setup,
-    placement: &Placement,
-    also: &[Range],
-) -> Vec<Range> {
+/// boot_params, the screen if there is one, and where the kernel went.
+fn permitted(scene: &Scene, landing: Option<Landing>) -> Vec<Range> {
+    let Scene { subject, setup, placement, .. } = scene;
     let loaded = setup.stub.range();
     // The stub with its bss fits into the window, whatever its size.
     let size = subject.image.startup().end.unwrap_or(u64::MAX).min(placement.window.len());
@@ -87,8 +80,23 @@ fn permitted(
         placement.window,
         boot_params(setup),
     ];
-    ranges.extend(also);
+    ranges.extend(scene.case.screen.then_some(SCREEN));
+    ranges.extend(whereabouts(scene, landing));
     ranges
+}
+
+/// Where the kernel was put, or may have been put by a stub that did not get as far as starting it.
+fn whereabouts(scene: &Scene, landing: Option<Landing>) -> Vec<Range> {
+    let Scene { subject, case, placement, prediction, .. } = scene;
+    let size = subject.moved.len() as u64;
+    match (landing, prediction) {
+        (Some(landing), _) if placement::believable(subject, placement, landing.output) => {
+            vec![Range::sized(landing.output, size)]
+        }
+        (Some(_), _) => Vec::new(),
+        (None, Ok(prediction)) => vec![Range::sized(prediction.output, size)],
+        (None, Err(_)) => placement::anywhere(case).collect(),
+    }
 }
 
 fn boot_params(setup: &Setup) -> Range {
@@ -112,10 +120,22 @@ fn before(setup: &Setup, page: u64) -> [u8; PAGE as usize] {
 }
 
 /// Whose bytes lie at `address`.
-fn owner(setup: &Setup, address: u64) -> String {
+fn owner(scene: &Scene, address: u64) -> String {
+    if trampoline::covers(scene, address) {
+        return "low memory where the trampoline was".into();
+    }
+    let object = objects(scene.case).into_iter().find(|object| object.range.contains(address));
+    if let Some(object) = object {
+        return format!("the loader's {}", object.what);
+    }
     let holds = |placed: &&Placed| placed.range().contains(address);
-    match setup.placed.iter().find(holds) {
-        Some(placed) => format!("the loader's {}", placed.what),
+    match scene.setup.placed.iter().find(holds) {
+        Some(placed) => format!("the loader's {}", placed.what.trim_start_matches("loader's ")),
         None => "RAM outside the permitted memory".into(),
     }
+}
+
+/// What was not put back is another mistake than what should never have been written.
+fn rule(scene: &Scene, address: u64) -> Rule {
+    if trampoline::covers(scene, address) { Rule::Trampoline } else { Rule::Footprint }
 }

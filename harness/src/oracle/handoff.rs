@@ -3,11 +3,10 @@
 //! (the entry conditions of arch/x86/kernel/head_32.S and head_64.S; boot.rst).
 
 use super::landing::Landing;
+use super::scene::Scene;
 use super::{Finding, Rule, Subject};
 use crate::image::WordSize;
-use crate::machine::{
-    BOOT_CS, BOOT_DS, CR0_PG, CR4_LA57, CR4_PAE, EFER_LMA, Outcome, Setup, Table,
-};
+use crate::machine::{BOOT_CS, BOOT_DS, CR0_PG, CR4_LA57, CR4_PAE, EFER_LMA, Outcome, Table};
 use crate::range::Range;
 use crate::reference::Placement;
 
@@ -19,13 +18,8 @@ const SEGMENTS: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
 const OWN_GDT: (u32, u32) = (5, 7);
 
 /// Judges the registers with which control left the stub.
-pub fn judge(
-    subject: &Subject,
-    setup: &Setup,
-    outcome: &Outcome,
-    placement: &Placement,
-    landing: Landing,
-) -> Vec<Finding> {
+pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
+    let Scene { subject, setup, outcome, placement, .. } = scene;
     let registers = &outcome.registers;
     let mut findings = Vec::new();
     let mut expect = |place: &str, expected: u64, actual: u64| {
@@ -49,7 +43,10 @@ pub fn judge(
             expect("cr0.PG", CR0_PG, registers.cr0 & CR0_PG);
             expect("efer.LMA", EFER_LMA, registers.efer & EFER_LMA);
             expect("cr4.PAE", CR4_PAE, registers.cr4 & CR4_PAE);
-            expect("cr4.LA57", 0, registers.cr4 & CR4_LA57);
+            if let Ok(paging) = &scene.paging {
+                let la57 = if paging.five_levels { CR4_LA57 } else { 0 };
+                expect("cr4.LA57", la57, registers.cr4 & CR4_LA57);
+            }
         }
     }
     for (name, selector) in SEGMENTS.iter().zip(registers.selectors) {

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::iter;
 
 use super::Subject;
+use super::scene::Scene;
 use crate::image::{RelocKind, WordSize};
 use crate::machine::{Outcome, PAGE};
-use crate::reference::{Placement, Prediction, fields};
+use crate::reference::fields;
 
 /// What a stub did with the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +30,9 @@ const BELIEVED: usize = 16;
 
 /// Finds the kernel. It is looked for where the jump went or should have gone, and where it must be; where that is not
 /// known, and the jump went astray, wherever it may be.
-pub fn find(
-    subject: &Subject,
-    outcome: &Outcome,
-    placement: &Placement,
-    prediction: Option<&Prediction>,
-) -> Landing {
+pub fn find(scene: &Scene) -> Landing {
+    let Scene { subject, outcome, placement, .. } = scene;
+    let prediction = scene.prediction.as_ref().ok();
     let jump = outcome.registers.rip.wrapping_sub(subject.entry_offset());
     let alignment = subject.image.header().kernel_alignment.map_or(PAGE, u64::from).max(PAGE);
     let likely = [jump, jump - jump % alignment, placement.output];

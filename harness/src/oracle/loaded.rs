@@ -59,6 +59,8 @@ mod tests {
     fn setup() -> Setup {
         let placed = |address, bytes: &[u8]| Placed { address, bytes: bytes.into(), what: "x" };
         Setup {
+            cpu: Default::default(),
+            entry_state: Default::default(),
             word: WordSize::Bits64,
             mode: EntryMode::Protected,
             entry: 0,

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::landing::Landing;
-use super::{Finding, Rule, Subject};
-use crate::machine::Outcome;
+use super::scene::Scene;
+use super::{Finding, Rule, Subject, invariance};
 use crate::reference::{Applied, ReferenceError, fields, relocate};
 
 /// Differing bytes closer than this belong to one range.
@@ -14,17 +14,24 @@ const JOIN: usize = 8;
 const SHOWN: usize = 8;
 const CHUNK: usize = 4096;
 
+/// What the comparison says.
+pub struct Compared {
+    /// Deviations.
+    pub findings: Vec<Finding>,
+    /// A digest of the kernel in memory, with its relocation undone.
+    pub kernel: Option<u64>,
+    /// Fields that hold their relocated value, if nothing is found.
+    pub applied: Applied,
+}
+
 /// Compares the kernel in memory with the reference for the same addresses. Also counts the relocations
 /// that the reference applied, and so memory holds if nothing is found.
 ///
 /// # Errors
 ///
 /// The reference has nothing to compare with: the table points outside the kernel.
-pub fn judge(
-    subject: &Subject,
-    outcome: &Outcome,
-    landing: Landing,
-) -> Result<(Vec<Finding>, Applied), ReferenceError> {
+pub fn judge(scene: &Scene, landing: Landing) -> Result<Compared, ReferenceError> {
+    let Scene { subject, outcome, .. } = scene;
     let mut expected = subject.moved.clone();
     let applied =
         relocate(&mut expected, &subject.table, subject.link, landing.output, landing.virt)?;
@@ -34,7 +41,7 @@ pub fn judge(
             address: Some(landing.output),
             ..Finding::new(Rule::Memory, place, "the kernel, in RAM", "no RAM there")
         };
-        return Ok((vec![finding], applied));
+        return Ok(Compared { findings: vec![finding], kernel: None, applied });
     };
     let mut by_part: BTreeMap<Option<usize>, Finding> = BTreeMap::new();
     for (start, end) in differences(&expected, actual) {
@@ -59,7 +66,11 @@ pub fn judge(
             .filter(|(expected, actual)| expected != actual)
             .count() as u64;
     }
-    Ok((by_part.into_values().collect(), applied))
+    let kernel = match by_part.is_empty() {
+        true => Some(subject.digest),
+        false => invariance::unrelocated(subject, landing, actual),
+    };
+    Ok(Compared { findings: by_part.into_values().collect(), kernel, applied })
 }
 
 /// The ranges in which two equally long slices differ.

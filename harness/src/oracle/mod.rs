@@ -3,30 +3,38 @@
 //!
 //! One file per rule; each returns findings and knows nothing of the others.
 
+mod boot_params;
 mod ending;
 mod finding;
 mod footprint;
 mod handoff;
+mod invariance;
 mod landing;
 mod loaded;
 mod memory;
+mod page_tables;
 mod placement;
+mod ports;
+mod repeat;
+mod room;
+mod scene;
 mod segments;
 mod subject;
 mod table;
+mod trampoline;
 
 use serde::Serialize;
 
-use crate::case::{Case, Layout};
+use crate::case::Case;
 use crate::machine::{End, Outcome, Setup};
-use crate::range::Range;
 use crate::reference;
+use scene::Scene;
 
 pub use finding::{Finding, Rule};
+pub use invariance::judge as judge_invariance;
 pub use landing::Landing;
+pub use repeat::judge as judge_repeat;
 pub use subject::{Subject, SubjectError};
-
-use loaded::Loaded;
 
 /// The judgement of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -57,10 +65,15 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// Why a rule could not be applied, where one could not.
     pub not_judged: Vec<String>,
+    /// Why KASLR's choice could only be tested for being allowed, not for being the right one; `None` if it was
+    /// predicted, or if there was nothing to choose.
+    pub unpredicted: Option<String>,
     /// Where the kernel ended up, if it was started.
     pub landing: Option<Landing>,
     /// Whether the stub stopped because it had to.
     pub refused: bool,
+    /// A digest of the kernel's bytes with its relocation undone.
+    pub kernel: Option<u64>,
     /// Fields that hold their relocated value.
     pub applied: reference::Applied,
 }
@@ -81,75 +94,57 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
     let mut judgement = Judgement {
         findings: subject.image_findings.clone(),
         not_judged: Vec::new(),
+        unpredicted: None,
         landing: None,
         refused: false,
+        kernel: None,
         applied: reference::Applied::default(),
     };
-    let passed = reference::Passed::read(&Loaded(setup), setup.boot_params);
-    let Some(passed) = passed else {
-        judgement.not_judged.push("boot_params are not in RAM".into());
-        return judgement;
-    };
-    let placement = reference::place(&subject.image, subject.link, setup.stub.address, passed);
     if let End::Unsupported(what) = &outcome.end {
         judgement.not_judged.push(what.clone());
         return judgement;
     }
-    match ending::judge(subject, case, outcome, &placement) {
+    match Scene::new(subject, case, setup, outcome) {
+        Ok(scene) => judge_scene(&mut judgement, &scene),
+        Err(why) => judgement.not_judged.push(why),
+    }
+    judgement
+}
+
+fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
+    judgement.unpredicted = scene.prediction.as_ref().err().cloned();
+    match ending::judge(scene) {
         Ok(ending) => {
-            judgement.refused = outcome.end == End::Halted && ending.is_none();
+            judgement.refused = scene.outcome.end == End::Halted && ending.is_none();
             judgement.findings.extend(ending);
         }
         Err(why) => judgement.not_judged.push(why),
     }
-    let prediction = placement::predict(subject, case, setup, &placement);
-    if outcome.end == End::HandOff {
-        judge_kernel(&mut judgement, subject, case, setup, outcome, &placement, &prediction);
+    if scene.outcome.end == End::HandOff {
+        judge_kernel(judgement, scene);
     }
-    let mut also = whereabouts(subject, case, &placement, &prediction, judgement.landing);
-    also.extend(case.screen.then_some(Layout::SCREEN));
-    let written = footprint::judge(subject, setup, outcome, &placement, &also);
-    judgement.findings.extend(written);
-    judgement
+    judgement.findings.extend(footprint::judge(scene, judgement.landing));
+    judgement.findings.extend(ports::judge(scene));
 }
 
-/// Where the kernel was put, or may have been put by a stub that did not get as far as starting it.
-fn whereabouts(
-    subject: &Subject,
-    case: &Case,
-    placement: &reference::Placement,
-    prediction: &Result<reference::Prediction, String>,
-    landing: Option<Landing>,
-) -> Vec<Range> {
-    let size = subject.moved.len() as u64;
-    match (landing, prediction) {
-        (Some(landing), _) if placement::believable(subject, placement, landing.output) => {
-            vec![Range::sized(landing.output, size)]
-        }
-        (Some(_), _) => Vec::new(),
-        (None, Ok(prediction)) => vec![Range::sized(prediction.output, size)],
-        (None, Err(_)) => placement::anywhere(case).collect(),
-    }
-}
-
-fn judge_kernel(
-    judgement: &mut Judgement,
-    subject: &Subject,
-    case: &Case,
-    setup: &Setup,
-    outcome: &Outcome,
-    placement: &reference::Placement,
-    prediction: &Result<reference::Prediction, String>,
-) {
-    let landing = landing::find(subject, outcome, placement, prediction.as_ref().ok());
+fn judge_kernel(judgement: &mut Judgement, scene: &Scene) {
+    let landing = landing::find(scene);
     judgement.landing = Some(landing);
-    let placed = placement::judge(subject, case, placement, prediction, landing);
-    judgement.findings.extend(placed);
-    judgement.findings.extend(handoff::judge(subject, setup, outcome, placement, landing));
-    match memory::judge(subject, outcome, landing) {
-        Ok((findings, applied)) => {
-            judgement.findings.extend(findings);
-            judgement.applied = applied;
+    for findings in [
+        placement::judge(scene, landing),
+        room::judge(scene, landing),
+        handoff::judge(scene, landing),
+        page_tables::judge(scene, landing),
+        trampoline::judge(scene),
+        boot_params::judge(scene),
+    ] {
+        judgement.findings.extend(findings);
+    }
+    match memory::judge(scene, landing) {
+        Ok(found) => {
+            judgement.kernel = found.kernel;
+            judgement.applied = found.applied;
+            judgement.findings.extend(found.findings);
         }
         Err(error) => judgement.not_judged.push(error.to_string()),
     }

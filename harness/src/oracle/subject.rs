@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::image::{Compression, Image, ImageError, Kernel, RelocTable, Segment, WordSize};
 use crate::reference::{Link, Model, ReferenceError, moved};
 
-use super::{Finding, segments, table};
+use super::{Finding, invariance, segments, table};
 
 /// An image, ready to be judged.
 pub struct Subject {
@@ -25,6 +25,8 @@ pub struct Subject {
     pub table: RelocTable,
     /// The kernel after the moves of its segments, before relocation.
     pub moved: Vec<u8>,
+    /// A digest of those bytes.
+    pub digest: u64,
     /// What is wrong with the image itself, whatever a run of it shows.
     pub image_findings: Vec<Finding>,
     /// KASLR's model, or why there is none.
@@ -74,11 +76,28 @@ impl Subject {
             entry,
             segments,
             table,
+            digest: invariance::digest(&moved),
             moved,
             image_findings,
             model,
             image,
         })
+    }
+
+    /// Bytes from the kernel's first to behind its last, bss included: `kernel_total_size`.
+    pub fn total_size(&self) -> u64 {
+        let end = |segment: &Segment| segment.paddr.saturating_add(segment.memsz);
+        let end = self.segments.iter().map(end).max().unwrap_or(0);
+        end.saturating_sub(self.link.physical)
+    }
+
+    /// Bytes that KASLR looks for: all that the kernel uses, and all that the decompressor writes.
+    pub fn needed(&self) -> u64 {
+        let needed = self.total_size().max(self.moved.len() as u64);
+        match self.word {
+            WordSize::Bits32 => needed,
+            WordSize::Bits64 => needed.next_multiple_of(2 << 20),
+        }
     }
 
     /// Offset of the kernel's entry point in the output.

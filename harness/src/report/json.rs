@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::campaign::{ImageResult, Plan};
-use crate::case::Case;
+use crate::case::{Case, Loader, Protocol};
 use crate::oracle::{Finding, Judgement, Verdict};
 
 /// Version of the format.
@@ -60,6 +60,10 @@ pub struct Summary {
     pub protocol_64: usize,
     /// With KASLR asked for.
     pub kaslr: usize,
+    /// In which KASLR ran, and its choice was predicted.
+    pub kaslr_predicted: usize,
+    /// As a particular loader would do it.
+    pub by_loader: usize,
     /// Loaded at 4 GiB or above.
     pub above_4g: usize,
     /// In which relocations were applied and verified.
@@ -88,8 +92,13 @@ struct CaseReport {
     protocol: String,
     load: String,
     kaslr: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loader: Option<Loader>,
     #[serde(flatten)]
     judgement: JudgementReport,
+    /// All of the case, unless it conforms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    case: Option<Case>,
     duration_ms: u128,
 }
 
@@ -104,12 +113,14 @@ pub struct JudgementReport {
     findings: Vec<Finding>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_judged: Vec<String>,
+    /// Why KASLR's choice was not predicted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kaslr_not_predicted: Option<String>,
 }
 
 impl Summary {
     /// Counts the cases of `result`.
     pub fn of(result: &ImageResult) -> Summary {
-        use crate::case::Protocol;
         let count = |test: &dyn Fn(&crate::campaign::CaseResult) -> bool| {
             result.cases.iter().filter(|case| test(case)).count()
         };
@@ -120,6 +131,10 @@ impl Summary {
             protocol_32: count(&|c| c.case.protocol == Protocol::Bits32),
             protocol_64: count(&|c| c.case.protocol == Protocol::Bits64),
             kaslr: count(&|c| c.case.asks_for_kaslr()),
+            kaslr_predicted: count(&|c| {
+                c.case.asks_for_kaslr() && c.judgement.unpredicted.is_none()
+            }),
+            by_loader: count(&|c| c.case.loader != Loader::Any),
             above_4g: count(&|c| c.case.load >= 1 << 32),
             relocated: count(&|c| c.judgement.applied.total() > 0),
             fields: result.cases.iter().map(|case| case.judgement.applied.total()).sum(),
@@ -159,6 +174,7 @@ pub fn judgement_report(judgement: &Judgement) -> JudgementReport {
         refused: judgement.refused,
         findings: judgement.findings.clone(),
         not_judged: judgement.not_judged.clone(),
+        kaslr_not_predicted: judgement.unpredicted.clone(),
     }
 }
 
@@ -190,7 +206,10 @@ fn image(result: &ImageResult) -> ImageReport {
                 protocol: result.case.protocol.to_string(),
                 load: format!("{:#x}", result.case.load),
                 kaslr: result.case.asks_for_kaslr(),
+                loader: Some(result.case.loader).filter(|loader| *loader != Loader::Any),
                 judgement: judgement_report(&result.judgement),
+                case: (result.judgement.verdict() != Verdict::Conforms)
+                    .then(|| result.case.clone()),
                 duration_ms: result.duration.as_millis(),
             })
             .collect(),

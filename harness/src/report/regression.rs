@@ -33,6 +33,8 @@ pub fn regression(plan: &Plan, result: &ImageResult) -> String {
         ("32-bit entry", summary.protocol_32),
         ("64-bit entry", summary.protocol_64),
         ("KASLR on", summary.kaslr),
+        ("KASLR's choice predicted", summary.kaslr_predicted),
+        ("as a particular loader would", summary.by_loader),
         ("above 4 GiB", summary.above_4g),
         ("refused as they must be", summary.refused),
         ("conforming", summary.conforming),

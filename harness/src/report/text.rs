@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The report for people: a table of images, then what was found.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use super::json::Summary;
 use crate::campaign::ImageResult;
 use crate::case::{Case, Protocol};
-use crate::oracle::{Finding, Judgement, Verdict};
+use crate::oracle::{Finding, Judgement, Rule, Verdict};
 
 /// More findings of one case than this are only counted.
 const SHOWN_FINDINGS: usize = 6;
@@ -85,8 +86,16 @@ fn details(text: &mut String, result: &ImageResult) {
         if let Some(why) = &facts.unpredicted {
             lines.push(format!("KASLR's choice is not predicted: {why}"));
         }
+        lines.extend(facts.findings.iter().map(Finding::to_string));
+        if summary.kaslr_predicted < summary.kaslr && facts.unpredicted.is_none() {
+            let some = result.cases.iter().find_map(|case| case.judgement.unpredicted.as_ref());
+            let why = some.map_or("", |why| why);
+            let count = summary.kaslr - summary.kaslr_predicted;
+            lines.push(format!("KASLR's choice is not predicted in {count} cases: {why}"));
+        }
         if summary.diverging > 0 {
             lines.push(format!("{} of {} cases diverge", summary.diverging, summary.cases));
+            lines.extend(by_rule(result));
         }
         if let Some((case, judgement)) = &result.shrunk {
             lines.push(format!("simplest: {}", brief(case)));
@@ -105,6 +114,21 @@ fn details(text: &mut String, result: &ImageResult) {
             let _ = writeln!(text, "  {line}");
         }
     }
+}
+
+/// In how many cases each rule is broken, the image's own findings aside.
+fn by_rule(result: &ImageResult) -> Vec<String> {
+    let mut rules: BTreeMap<Rule, (usize, usize)> = BTreeMap::new();
+    for (number, case) in result.cases.iter().enumerate() {
+        let broken: BTreeSet<Rule> = case.judgement.findings.iter().map(|f| f.rule).collect();
+        for rule in broken {
+            rules.entry(rule).or_insert((0, number)).0 += 1;
+        }
+    }
+    let lines = rules.into_iter();
+    lines
+        .map(|(rule, (count, first))| format!("  {rule}: {count}, first in case {first}"))
+        .collect()
 }
 
 /// What the oracles say of one case, in full.
@@ -140,9 +164,31 @@ fn findings(findings: &[Finding]) -> impl Iterator<Item = String> + '_ {
     findings.iter().take(SHOWN_FINDINGS).map(Finding::to_string).chain(rest)
 }
 
+/// A case in one line: where, how, and what is unusual about it.
 fn brief(case: &Case) -> String {
     let kaslr = if case.asks_for_kaslr() { "on" } else { "off" };
-    format!("load {:#x}, {}-bit entry, KASLR {kaslr}", case.load, case.protocol)
+    let mut text = format!("load {:#x}, {}-bit entry, KASLR {kaslr}", case.load, case.protocol);
+    let plain = Case::default();
+    let unusual = [
+        (case.loader != plain.loader, case.loader.name()),
+        (case.command_line.is_none(), "no command line"),
+        (case.kernel_alignment.is_some(), "kernel_alignment"),
+        (case.init_size.is_some(), "init_size"),
+        (case.sentinel.is_some(), "sentinel"),
+        (case.initrd.is_some(), "initrd"),
+        (!case.setup_data.is_empty(), "setup_data"),
+        (case.efi.is_some(), "EFI"),
+        (case.acpi.is_some(), "ACPI"),
+        (case.cpu != plain.cpu, "CPU"),
+        (case.entry != plain.entry, "entry state"),
+        (case.places != plain.places, "places"),
+        (case.second_fill.is_some(), "two fills"),
+    ];
+    for (_, what) in unusual.iter().filter(|(present, _)| *present) {
+        text += ", ";
+        text += what;
+    }
+    text
 }
 
 fn color(verdict: Verdict) -> Style {

@@ -118,13 +118,12 @@ pub fn case(kernel: &Kernel, load: u64, command_line: &str, memory: u64) -> Case
             WordSize::Bits64 => Protocol::Bits64,
         },
         load,
-        kernel_alignment: None,
-        command_line: command_line.to_owned(),
-        screen: false,
+        command_line: Some(command_line.to_owned()),
         timer: vec![0x1234, 0xbeef],
         fill: 1,
         budget: BUDGET,
         memory: vec![entry(0, 0x9_fc00), entry(MIB, memory)],
+        ..Case::default()
     }
 }
 

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+use super::address::{Place, places};
+use super::*;
+use crate::campaign::draw;
+use crate::case::place;
+use crate::image::fixture::{Fixture, kernel};
+
+fn space(bits64: bool) -> (Image, WordSize, Space) {
+    let mut file = Fixture::new(crate::image::Compression::Gzip, &kernel(bits64, &[0, 0, 0]));
+    file.init_size = 48 << 20;
+    let mut bytes = file.build();
+    let (word, highest) = match bits64 {
+        true => (WordSize::Bits64, 0x3fff_ffff_ffff),
+        false => (WordSize::Bits32, 0x37ff_ffff),
+    };
+    if !bits64 {
+        bytes[0x230..0x234].copy_from_slice(&0x100_0000u32.to_le_bytes());
+        bytes[0x235] = 13;
+        bytes[0x236] = 4;
+    }
+    let image = Image::parse(bytes).unwrap();
+    let demands = Demands { highest_heap: highest, needed: 48 << 20 };
+    let space = Space::new(&image, word, Protocols::All, &[], demands).unwrap();
+    (image, word, space)
+}
+
+#[test]
+fn every_case_keeps_the_loaders_side_of_the_contract() {
+    for bits64 in [true, false] {
+        let (image, word, space) = space(bits64);
+        for number in 0..400 {
+            let case = draw(&space, 99, number).current();
+            place(&image, word, &case).unwrap_or_else(|e| panic!("case {number}: {e}: {case:?}"));
+        }
+    }
+}
+
+#[test]
+fn sixteen_cases_meet_both_protocols_kaslr_and_high_memory() {
+    let (_, _, space) = space(true);
+    let cases: Vec<Case> = (0..16).map(|number| draw(&space, 1, number).current()).collect();
+    let count = |test: &dyn Fn(&Case) -> bool| cases.iter().filter(|case| test(case)).count();
+    // A case about command lines may have none, and so no KASLR.
+    assert!((7..=8).contains(&count(&Case::asks_for_kaslr)));
+    for protocol in [Protocol::Bits32, Protocol::Bits64] {
+        assert!(count(&|case| case.protocol == protocol) >= 6);
+        assert!(count(&|case| case.protocol == protocol && case.asks_for_kaslr()) >= 2);
+    }
+    assert!(count(&|case| case.load > FOUR_GIB) >= 2);
+    assert!(count(&|case| case.load < space.pref_address) >= 2);
+    assert!(count(&|case| !case.load.is_multiple_of(space.kernel_alignment)) >= 1);
+}
+
+#[test]
+fn i386_cases_mostly_lie_where_the_stub_accepts_them() {
+    let (_, _, space) = space(false);
+    let accepted = |number: &usize| {
+        draw(&space, 1, *number).current().load + space.init_size <= space.accepted
+    };
+    assert!((0..90).filter(accepted).count() >= 60);
+}
+
+#[test]
+fn a_case_shrinks_to_the_simplest_of_its_kind() {
+    let (_, _, space) = space(true);
+    let aligned = places(&space).iter().position(|place| *place == Place::Aligned).unwrap();
+    let mut tree = draw(&space, 5, aligned);
+    while tree.simplify() {}
+    let case = tree.current();
+    assert_eq!(case.load, space.pref_address);
+    assert_eq!((case.timer, case.fill), (vec![0], 0));
+}
+
+#[test]
+fn implausible_headers_are_refused_by_field() {
+    for (offset, bytes, field) in [
+        (0x230, &[0u8, 0, 0, 0][..], "kernel_alignment"),
+        (0x230, &[1, 0, 0x20, 0], "kernel_alignment"),
+        (0x260, &[0xff, 0xff, 0xff, 0xff], "init_size"),
+        (0x258, &[0, 0, 0, 0], "init_size"),
+    ] {
+        let payload = kernel(true, &[0, 0, 0]);
+        let mut file = Fixture::new(crate::image::Compression::Gzip, &payload).build();
+        file[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let image = Image::parse(file).unwrap();
+        let demands = Demands { highest_heap: u64::MAX, needed: 48 << 20 };
+        let error = Space::new(&image, WordSize::Bits64, Protocols::All, &[], demands).unwrap_err();
+        assert_eq!(error.field, field);
+    }
+}

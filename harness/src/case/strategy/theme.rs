@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Themes: each makes one side of a case unusual, so that what goes wrong has few possible causes.
+
+use super::dice::Dice;
+use super::layout::{self, fragment, room, tighten};
+use super::room::Room;
+use super::{FOUR_GIB, GIB, MIB, Space, words};
+use crate::case::contract::COMMAND_LINE_SIZE;
+use crate::case::efi::{Efi, EfiEntry, EfiKind, EfiSignature};
+use crate::case::{
+    Acpi, Affinity, Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap,
+    MemoryKind, Protocol, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span,
+};
+use crate::image::WordSize;
+use crate::machine::PAGE;
+use crate::range::Range;
+
+/// One side of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Theme {
+    /// Nothing but address and memory.
+    Plain,
+    /// A memory map with holes, neighbours, overlaps, and memory that cannot be used.
+    Fragments,
+    /// What the stub reads on the command line.
+    CommandLine,
+    /// An initrd somewhere.
+    Initrd,
+    /// RDRAND and the time-stamp counter.
+    Entropy,
+    /// Regions just as large as KASLR needs, or just not.
+    Tight,
+    /// A chain of setup_data.
+    SetupData,
+    /// EFI's memory map.
+    Efi,
+    /// Five levels of page tables, wanted or not.
+    FiveLevels,
+    /// What the boot protocol leaves open of the CPU's state.
+    Entry,
+    /// Something of the loader's in the only place where the kernel would fit.
+    Gap,
+    /// ACPI's tables, which say what memory can be unplugged.
+    Acpi,
+    /// boot_params with a sentinel, and garbage behind it.
+    Sentinel,
+    /// The loader's structures in other places, header fields that a loader may change.
+    Places,
+}
+
+/// Where a 32-bit loader, and most others, put things.
+const LOW: Range = Range { start: 0x1000, end: FOUR_GIB };
+const ANYWHERE: Range = Range { start: 0x1000, end: 1 << 46 };
+
+impl Theme {
+    /// All themes, in the order in which they are visited.
+    pub const ALL: [Theme; 14] = [
+        Theme::Plain,
+        Theme::Fragments,
+        Theme::CommandLine,
+        Theme::Initrd,
+        Theme::Entropy,
+        Theme::Tight,
+        Theme::SetupData,
+        Theme::Efi,
+        Theme::FiveLevels,
+        Theme::Entry,
+        Theme::Gap,
+        Theme::Acpi,
+        Theme::Sentinel,
+        Theme::Places,
+    ];
+
+    /// Makes `case` one of this theme.
+    pub fn apply(self, space: &Space, mut case: Case, dice: &mut Dice) -> Case {
+        match self {
+            Theme::Plain => {}
+            Theme::Fragments => fragment(space, &mut case, dice),
+            Theme::CommandLine => {
+                let base = case.command_line.take().unwrap_or_default();
+                case.command_line = words::command_line(space, &base, dice);
+                // Without the word for the serial port only the screen shows why a stub stops.
+                case.screen |= !case.has_console();
+            }
+            Theme::Initrd => initrd(space, &mut case, dice),
+            Theme::Entropy => case.cpu = entropy(dice),
+            Theme::Tight => tighten(space, &mut case, dice),
+            Theme::SetupData => setup_data(space, &mut case, dice),
+            Theme::Efi => efi(space, &mut case, dice),
+            Theme::FiveLevels => five_levels(space, &mut case, dice),
+            Theme::Entry => entry(&mut case, dice),
+            Theme::Gap => gap(space, &mut case, dice),
+            Theme::Acpi => acpi(space, &mut case, dice),
+            Theme::Sentinel => {
+                case.sentinel = Some(dice.any());
+                initrd(space, &mut case, dice);
+            }
+            Theme::Places => places(space, &mut case, dice),
+        }
+        case
+    }
+}
+
+/// What the stub can reach: a 32-bit kernel nothing above 4 GiB.
+fn reach(space: &Space, case: &Case) -> Range {
+    match space.word {
+        WordSize::Bits64 if case.protocol == Protocol::Bits64 && case.sentinel.is_none() => {
+            ANYWHERE
+        }
+        _ => LOW,
+    }
+}
+
+fn initrd(space: &Space, case: &mut Case, dice: &mut Dice) {
+    let bounds = Range { start: FIRST_MEGABYTE.end, ..reach(space, case) };
+    let size = dice.of(&[PAGE, 5 * MIB + 123, 32 * MIB, 64 * MIB + 1]);
+    let mut room = room(space, case);
+    let found = if dice.once_in(2) {
+        room.highest(size, PAGE, bounds)
+    } else {
+        room.find(dice, size, PAGE, bounds)
+    };
+    case.initrd = found.map(|range| Span { start: range.start, end: range.end });
+}
+
+fn entropy(dice: &mut Dice) -> CpuFeatures {
+    let values = |dice: &mut Dice| (0..dice.below(4)).map(|_| dice.any()).collect::<Vec<_>>();
+    let (rdrand, tsc) = (!dice.once_in(3), !dice.once_in(3));
+    CpuFeatures {
+        rdrand: rdrand.then(|| values(dice)),
+        tsc: tsc.then(|| values(dice)),
+        gib_pages: dice.once_in(2),
+        ..CpuFeatures::default()
+    }
+}
+
+fn setup_data(space: &Space, case: &mut Case, dice: &mut Dice) {
+    let mut room = room(space, case);
+    chain(space, case, &mut room, dice, None);
+}
+
+/// Adds nodes; the payload of an indirect one lies in `payload` if that is given.
+fn chain(
+    space: &Space,
+    case: &mut Case,
+    room: &mut Room,
+    dice: &mut Dice,
+    mut payload: Option<Range>,
+) {
+    let bounds = reach(space, case);
+    for _ in 0..1 + dice.below(4) {
+        let kind = dice.of(&[
+            SetupDataKind::RngSeed,
+            SetupDataKind::Indirect,
+            SetupDataKind::Dtb,
+            SetupDataKind::E820Ext,
+            SetupDataKind::Pci,
+        ]);
+        let kind = if payload.is_some() { SetupDataKind::Indirect } else { kind };
+        let len = match kind {
+            SetupDataKind::Indirect => 24,
+            _ => dice.of(&[32, 4080, 0x1_2345]),
+        };
+        let unit = dice.of(&[16, PAGE]);
+        let Some(at) = room.find(dice, SETUP_DATA_HEADER + u64::from(len), unit, bounds) else {
+            break;
+        };
+        let mut points_to = Vec::new();
+        if kind == SetupDataKind::Indirect {
+            let size = dice.of(&[0x100, 2 * MIB + 8]);
+            let Some(target) = payload.take().or_else(|| room.find(dice, size, unit, bounds))
+            else {
+                break;
+            };
+            points_to.push(Span { start: target.start, end: target.end });
+        }
+        case.setup_data.push(SetupData { address: at.start, kind, len, points_to });
+    }
+}
+
+fn five_levels(space: &Space, case: &mut Case, dice: &mut Dice) {
+    if space.word == WordSize::Bits32 {
+        return;
+    }
+    case.cpu =
+        CpuFeatures { la57: !dice.once_in(5), gib_pages: dice.once_in(2), ..case.cpu.clone() };
+    if case.cpu.la57 && case.protocol == Protocol::Bits64 {
+        case.entry.five_levels = dice.once_in(2);
+        case.entry.ignored_bits = dice.once_in(2);
+    }
+    if dice.once_in(2)
+        && let Some(line) = &mut case.command_line
+    {
+        line.push_str(" no5lvl");
+    }
+    if dice.once_in(4) {
+        case.command_line = None;
+        case.screen = true;
+    }
+    if dice.once_in(3) {
+        case.bios.ebda_segment = dice.of(&[0x9fc0, 0, 0x8000, 0x2001, 0xf000]);
+        case.bios.lower_memory_kib = dice.of(&[639, 0, 512, 127, 640]);
+    }
+    if dice.once_in(3) {
+        low_memory(case, dice);
+    }
+}
+
+/// Other entries below 640 KiB, where the stub looks for a place for its trampoline.
+fn low_memory(case: &mut Case, dice: &mut Dice) {
+    let ends = dice.of(&[
+        &[(0, 0x9_0000)][..],
+        &[(0x1000, 0x2000), (0x5_0000, 0x9_fc00)],
+        &[(0, 0x8_1800)],
+        &[(0x2000, 0x8_0000), (0x8_0000, 0x8_1000)],
+        &[],
+    ]);
+    case.memory
+        .retain(|entry| entry.start >= FIRST_MEGABYTE.end || entry.kind != MemoryKind::Usable);
+    let low = ends.iter().map(|&(start, end)| crate::case::MemoryEntry::usable(start, end));
+    case.memory.splice(0..0, low);
+}
+
+fn entry(case: &mut Case, dice: &mut Dice) {
+    case.entry = EntryState {
+        direction_flag: dice.once_in(2),
+        registers: Some(dice.any()),
+        gdt: dice.of(&[GdtLayout::Setup, GdtLayout::Minimal, GdtLayout::Crowded]),
+        ..EntryState::default()
+    };
+    if case.protocol == Protocol::Bits64 {
+        case.entry.identity_map = dice.of(&[IdentityMap::Required, IdentityMap::Ram]);
+        case.entry.ignored_bits = dice.once_in(2);
+        case.cpu.gib_pages = dice.once_in(2);
+    }
+    case.stale_kaslr_flag = dice.once_in(2);
+}
+
+/// One more region, in which the kernel would fit but for what the loader put there.
+fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
+    tighten(space, case, dice);
+    let end = case.memory.iter().map(|entry| entry.end).max().unwrap_or(GIB);
+    let start = (end + GIB / 2).next_multiple_of(space.kernel_alignment.max(2 * MIB));
+    let bounds = reach(space, case);
+    let region = Range::sized(start, 2 * space.needed + 4 * space.kernel_alignment);
+    if region.end > bounds.end {
+        return;
+    }
+    case.memory.push(crate::case::MemoryEntry::usable(region.start, region.end));
+    // Before it, behind it, or on neither side there is room for one slot.
+    let at = dice.of(&[
+        region.start + space.needed,
+        region.start + space.needed - PAGE,
+        region.end - space.needed - PAGE,
+        region.start + space.needed / 2,
+    ]);
+    let at = (at & !(PAGE - 1)).max(region.start);
+    let object = Range::sized(at, dice.of(&[PAGE, 3 * PAGE]));
+    let mut room = room(space, case);
+    room.take(object);
+    match dice.below(4) {
+        0 => case.initrd = Some(Span { start: object.start, end: object.end }),
+        1 => {
+            let len = (object.len() - SETUP_DATA_HEADER) as u32;
+            let kind = SetupDataKind::RngSeed;
+            let points_to = Vec::new();
+            case.setup_data.push(SetupData { address: object.start, kind, len, points_to });
+        }
+        2 => chain(space, case, &mut room, dice, Some(object)),
+        _ if case.protocol == Protocol::Bits32 || space.word == WordSize::Bits64 => {
+            case.places.command_line = object.start;
+        }
+        _ => {}
+    }
+}
+
+fn efi(space: &Space, case: &mut Case, dice: &mut Dice) {
+    let signature = match space.word {
+        WordSize::Bits64 => dice.of(&[EfiSignature::EL64, EfiSignature::EL32]),
+        WordSize::Bits32 => dice.of(&[EfiSignature::EL32, EfiSignature::EL64]),
+    };
+    let mut room = room(space, case);
+    let entry = |range: Range, kind| EfiEntry {
+        start: range.start & !(PAGE - 1),
+        end: range.end.next_multiple_of(PAGE),
+        kind,
+        mirror: false,
+        soft_reserved: false,
+    };
+    let descriptor_size = dice.of(&[48, 40, 56]);
+    let bounds = reach(space, case);
+    // Twice as many descriptors as entries, and some more.
+    let map_size = (case.memory.len() as u64 * 3 + 8) * u64::from(descriptor_size);
+    let (Some(tables), Some(map)) =
+        (room.find(dice, PAGE, PAGE, LOW), room.find(dice, map_size, PAGE, bounds))
+    else {
+        return;
+    };
+    for own in [tables, map] {
+        layout::set_apart(&mut case.memory, own, MemoryKind::Reserved);
+    }
+    let mut memory = Vec::new();
+    let firmware = dice.once_in(2);
+    for known in &case.memory {
+        if known.range().is_empty() || known.end & !(PAGE - 1) <= known.start {
+            continue;
+        }
+        let kind = match known.kind {
+            MemoryKind::Usable => EfiKind::Conventional,
+            MemoryKind::Acpi => EfiKind::AcpiReclaim,
+            MemoryKind::Nvs => EfiKind::AcpiNvs,
+            MemoryKind::Unusable => EfiKind::Unusable,
+            MemoryKind::Pmem => EfiKind::Persistent,
+            MemoryKind::Reserved | MemoryKind::Unlisted => EfiKind::Reserved,
+        };
+        let whole = Range::new(known.start, known.end & !(PAGE - 1));
+        // Firmware leaves its own pieces behind, which e820 calls free.
+        let middle = whole.start + dice.below(whole.len() / PAGE) * PAGE;
+        if kind == EfiKind::Conventional && firmware && middle > whole.start {
+            let own = dice.of(&[
+                EfiKind::BootServicesData,
+                EfiKind::LoaderCode,
+                EfiKind::LoaderData,
+                EfiKind::BootServicesCode,
+                EfiKind::RuntimeServicesData,
+                EfiKind::RuntimeServicesCode,
+                EfiKind::Unaccepted,
+                EfiKind::Mmio,
+            ]);
+            let end = (middle + dice.below(64) * MIB + PAGE).min(whole.end);
+            memory.push(entry(Range::new(whole.start, middle), kind));
+            memory.push(entry(Range::new(middle, end), own));
+            memory.push(entry(Range::new(end, whole.end), kind));
+        } else {
+            memory.push(entry(whole, kind));
+        }
+    }
+    memory.retain(|entry| !entry.range().is_empty());
+    let marks = dice.below(4);
+    for entry in &mut memory {
+        entry.mirror = marks == 2 && dice.once_in(2);
+        entry.soft_reserved = marks == 3 && dice.once_in(3);
+    }
+    case.efi =
+        Some(Efi { signature, tables: tables.start, map: map.start, descriptor_size, memory });
+    if dice.once_in(2) {
+        acpi(space, case, dice);
+    }
+    // Firmware that has been through a kexec has ACPI, too.
+    if case.acpi.is_some()
+        && signature == EfiSignature::EL64
+        && space.word == WordSize::Bits64
+        && dice.once_in(2)
+    {
+        let mut room = layout::room(space, case);
+        let len = 96;
+        if let Some(at) = room.find(dice, SETUP_DATA_HEADER + len, 16, bounds) {
+            let kind = SetupDataKind::Efi;
+            let points_to = Vec::new();
+            let node = SetupData { address: at.start, kind, len: len as u32, points_to };
+            case.setup_data.push(node);
+        }
+    }
+}
+
+fn acpi(space: &Space, case: &mut Case, dice: &mut Dice) {
+    let mut room = room(space, case);
+    let at_bios = Range::sized(0xe_0000 + dice.below(0x1_0000) / 16 * 16, 16);
+    let place = dice.below(3);
+    let found = if place == 0 { Some(at_bios) } else { room.find(dice, PAGE, 16, LOW) };
+    let Some(found) = found else { return };
+    if place != 0 {
+        layout::set_apart(&mut case.memory, found, MemoryKind::Acpi);
+    }
+    let mut affinity = Vec::new();
+    let end = case.memory.iter().map(|entry| entry.end).max().unwrap_or(GIB);
+    for _ in 0..dice.below(5) {
+        let start = dice.below(end / (64 * MIB)) * 64 * MIB;
+        let len = dice.of(&[GIB, 64 * MIB, space.needed, space.needed + space.kernel_alignment, 0]);
+        affinity.push(Affinity { start, end: start + len, hot_pluggable: dice.once_in(3) });
+    }
+    case.acpi = Some(Acpi { address: found.start, in_boot_params: place == 1, affinity });
+    let word = match dice.below(6) {
+        3 => "acpi=off".to_owned(),
+        4 => "acpi=rsdt".to_owned(),
+        5 => format!("acpi_rsdp={:#x}", found.start),
+        _ => return,
+    };
+    if let Some(line) = &mut case.command_line {
+        *line = format!("{line} {word}");
+    }
+}
+
+fn places(space: &Space, case: &mut Case, dice: &mut Dice) {
+    if dice.once_in(2) {
+        let larger = space.init_size.next_multiple_of(PAGE) + (1 + dice.below(8192)) * PAGE;
+        let fits =
+            larger <= u32::MAX.into() && (case.load + larger <= FOUR_GIB || case.load >= FOUR_GIB);
+        case.init_size = fits.then_some(larger);
+    }
+    if dice.once_in(2) && case.load < GIB {
+        case.kernel_alignment = Some(space.kernel_alignment << dice.below(4));
+    }
+    let alignment = case.kernel_alignment.unwrap_or(space.kernel_alignment);
+    let size = case.init_size.unwrap_or(space.init_size);
+    let end = space.window(case.load, alignment).start + size;
+    let end = end.max(case.load + size).next_multiple_of(PAGE);
+    if case.memory.iter().all(|entry| entry.end < end) {
+        let last = case.memory.iter_mut().max_by_key(|entry| entry.end).expect("a PC has memory");
+        last.end = end;
+    }
+    if space.above_4g && case.protocol == Protocol::Bits64 && dice.once_in(2) {
+        let start = case.memory.iter().map(|e| e.end).max().unwrap_or(0).max(FOUR_GIB);
+        let start = start.next_multiple_of(GIB);
+        case.memory.push(crate::case::MemoryEntry::usable(start, start + GIB));
+    }
+    let mut room = room(space, case);
+    let bounds = reach(space, case);
+    for (size, unit, place) in [
+        (PAGE, PAGE, &mut case.places.boot_params),
+        (COMMAND_LINE_SIZE as u64, 1, &mut case.places.command_line),
+        (256, 8, &mut case.places.gdt),
+    ] {
+        // The boot protocol has 32 bits for boot_params, unless it is entered at 64.
+        if let Some(found) = room.find(dice, size, unit, bounds) {
+            *place = found.start;
+        }
+    }
+    initrd(space, case, dice);
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Command lines: what a stub looks for in them, what it must not take for it, and none at all.
+
+use super::dice::Dice;
+use super::{GIB, MIB, Space};
+
+/// The longest command line, in bytes.
+const LONGEST: usize = 2047;
+
+/// Words that a stub looks at, with the numbers drawn; the others must make no difference.
+pub fn command_line(space: &Space, base: &str, dice: &mut Dice) -> Option<String> {
+    match dice.below(10) {
+        8 => return Some(String::new()),
+        9 => return None,
+        _ => {}
+    }
+    let mut words = vec![base.to_owned()];
+    for _ in 0..dice.below(7) {
+        words.push(word(space, dice));
+    }
+    let turn = dice.below(words.len() as u64) as usize;
+    words.rotate_left(turn);
+    let mut line = words.join(dice.of(&[" ", "  ", "\t"]));
+    if dice.once_in(8) {
+        let rest = LONGEST - line.len().min(LONGEST);
+        line.extend(std::iter::repeat_n('x', rest.saturating_sub(1)).chain([' ']).take(rest));
+    }
+    line.truncate(LONGEST);
+    Some(line)
+}
+
+fn word(space: &Space, dice: &mut Dice) -> String {
+    match dice.below(12) {
+        0 => "quiet".into(),
+        1 => format!("mem={}", size(space, dice)),
+        2..=4 => memmap(space, dice),
+        5 => format!("hugepagesz=1G hugepages={}", dice.below(5)),
+        6 => format!("hugepagesz=2M hugepages={}", dice.below(5)),
+        7 => "root=\"a b nokaslr c\"".into(),
+        8 => dice.of(&["nokaslrx", "xnokaslr", "nokaslr=0", "no5lvl"]).into(),
+        9 => dice.of(&["--", "memmap", "mem=nopentium", "mem=0", "memmap=exactmap"]).into(),
+        10 => "debug foo=\"mem=16M\"".into(),
+        _ => format!("\"memmap={}$0x20000000\"", size(space, dice)),
+    }
+}
+
+fn memmap(space: &Space, dice: &mut Dice) -> String {
+    let mut items = Vec::new();
+    for _ in 0..1 + dice.below(3) {
+        let sign = dice.of(&["$", "#", "!", "@", ""]);
+        let at = match sign {
+            "" => String::new(),
+            _ => format!("{:#x}", space.pref_address + dice.below(256) * 4 * MIB),
+        };
+        items.push(format!("{}{sign}{at}", size(space, dice)));
+    }
+    format!("memmap={}", items.join(","))
+}
+
+/// A size as people write them.
+fn size(space: &Space, dice: &mut Dice) -> String {
+    let enough = space.pref_address + 4 * space.init_size;
+    match dice.below(6) {
+        0 => format!("{}M", enough.div_ceil(MIB) + dice.below(512)),
+        1 => format!("{}M", 1 + dice.below(64)),
+        2 => format!("{}K", 4 << dice.below(16)),
+        3 => format!("{:#x}", enough + dice.below(GIB)),
+        4 => format!("{}G", 1 + dice.below(6)),
+        _ => format!("0{:o}", dice.below(enough)),
+    }
+}

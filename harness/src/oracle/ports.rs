@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The stub uses only the ports that it has a reason for, and sends them only what they understand: the
+//! timer for entropy, a serial port that the command line asks for, the cursor of a text screen.
+
+use super::scene::Scene;
+use super::{Finding, Rule, Subject};
+use crate::case::Case;
+use crate::machine::PortUse;
+
+/// Counter 0 of the timer and its control port, and the command that reads the counter back
+/// (arch/x86/lib/kaslr.c).
+const TIMER_COUNTER: u16 = 0x40;
+const TIMER_CONTROL: u16 = 0x43;
+const TIMER_READ_BACK: u32 = 0xc2;
+/// Index and data of the display's controller, and the cursor's registers (arch/x86/boot/compressed/misc.c).
+const DISPLAY_INDEX: u16 = 0x3d4;
+const DISPLAY_DATA: u16 = 0x3d5;
+const CURSOR: [u32; 2] = [14, 15];
+/// The serial ports that have names (arch/x86/boot/early_serial_console.c).
+const SERIAL: [u16; 2] = [0x3f8, 0x2f8];
+
+/// What a stub may do with one port.
+#[derive(Debug, Default)]
+struct Allowed {
+    reads: bool,
+    /// Nothing is to be written, one of these, or anything.
+    writes: Writes,
+}
+
+#[derive(Debug, Default)]
+enum Writes {
+    #[default]
+    None,
+    OneOf(&'static [u32]),
+    Any,
+}
+
+/// Judges every port that was used.
+pub fn judge(scene: &Scene) -> Vec<Finding> {
+    let Scene { subject, case, outcome, .. } = scene;
+    outcome
+        .ports
+        .iter()
+        .filter_map(|(port, used)| {
+            let (expected, actual) = wrong(&allowed(subject, case, *port), used)?;
+            Some(Finding::new(Rule::Ports, format!("port {port:#x}"), expected, actual))
+        })
+        .collect()
+}
+
+fn allowed(subject: &Subject, case: &Case, port: u16) -> Allowed {
+    let read_only = Allowed { reads: true, writes: Writes::None };
+    let write = |values| Allowed { reads: false, writes: Writes::OneOf(values) };
+    match port {
+        TIMER_COUNTER if needs_timer(subject, case) => read_only,
+        TIMER_CONTROL if needs_timer(subject, case) => write(&[TIMER_READ_BACK]),
+        DISPLAY_INDEX if case.screen => write(&CURSOR),
+        DISPLAY_DATA if case.screen => Allowed { reads: false, writes: Writes::Any },
+        _ => serial(case, port).unwrap_or_default(),
+    }
+}
+
+/// The timer is the last resort: for a stub that needs entropy on a CPU that has none.
+fn needs_timer(subject: &Subject, case: &Case) -> bool {
+    let rdrand = case.cpu.rdrand.as_ref().is_some_and(|values| !values.is_empty());
+    subject.image.stub().kaslr && case.asks_for_kaslr() && case.cpu.tsc.is_none() && !rdrand
+}
+
+/// A register of a serial port that the command line names.
+fn serial(case: &Case, port: u16) -> Option<Allowed> {
+    let line = case.command_line.as_deref()?;
+    if !["earlyprintk=", "console=uart"].iter().any(|word| line.contains(word)) {
+        return None;
+    }
+    let named = |base: &u16| SERIAL.contains(base) || line.contains(&format!("0x{base:x}"));
+    let register =
+        (0..=5).find(|register| port.checked_sub(*register).is_some_and(|b| named(&b)))?;
+    let write = |reads, values| Some(Allowed { reads, writes: Writes::OneOf(values) });
+    match register {
+        // Data, and either half of the divisor.
+        0 | 1 => Some(Allowed { reads: false, writes: Writes::Any }),
+        // No FIFO.
+        2 => write(false, &[0]),
+        // Eight bits, no parity, one stop bit; the top bit gives access to the divisor.
+        3 => write(true, &[0x03, 0x83]),
+        // Ready.
+        4 => write(false, &[3]),
+        _ => Some(Allowed { reads: true, writes: Writes::None }),
+    }
+}
+
+/// What was expected and what was found, where that differs.
+fn wrong(allowed: &Allowed, used: &PortUse) -> Option<(String, String)> {
+    let times = |count: u64, what: &str| format!("{what} {count} times");
+    if used.reads > 0 && !allowed.reads {
+        return Some(("not to be read".into(), times(used.reads, "read")));
+    }
+    if used.sizes != 1 {
+        return Some(("accesses of one byte".into(), format!("sizes {:#x}, or-ed", used.sizes)));
+    }
+    let values = used.values.iter().map(|value| format!("{value:#x}")).collect::<Vec<_>>();
+    match &allowed.writes {
+        Writes::None if used.writes > 0 => {
+            let sent = format!("{}: {}", times(used.writes, "written"), values.join(" "));
+            Some(("not to be written".into(), sent))
+        }
+        Writes::OneOf(known) => {
+            let strange = used.values.iter().find(|value| !known.contains(value))?;
+            let known: Vec<_> = known.iter().map(|value| format!("{value:#x}")).collect();
+            Some((format!("only {}", known.join(" or ")), format!("{strange:#x}")))
+        }
+        Writes::None | Writes::Any => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(reads: u64, values: &[u32]) -> PortUse {
+        let writes = values.len() as u64;
+        PortUse { reads, writes, sizes: 1, values: values.to_vec(), more_values: false }
+    }
+
+    fn serial_port(line: &str, port: u16, reads: u64, values: &[u32]) -> bool {
+        let case = Case { command_line: Some(line.into()), ..Case::default() };
+        wrong(&serial(&case, port).unwrap_or_default(), &used(reads, values)).is_none()
+    }
+
+    #[test]
+    fn a_serial_port_is_used_when_asked_for() {
+        assert!(serial_port("earlyprintk=ttyS0", 0x3fb, 1, &[3, 0x83]));
+        assert!(serial_port("earlyprintk=serial,0x1234", 0x1239, 7, &[]));
+        assert!(serial_port("console=uart8250,io,0x2f8", 0x2f9, 0, &[0]));
+        assert!(!serial_port("quiet", 0x3fb, 0, &[3]));
+        assert!(!serial_port("earlyprintk=ttyS0", 0x3fb, 0, &[0x13]));
+        assert!(!serial_port("earlyprintk=ttyS0", 0x3fd, 1, &[1]));
+        assert!(!serial_port("earlyprintk=ttyS0", 0x3fe, 1, &[]));
+    }
+
+    #[test]
+    fn the_timer_takes_one_command() {
+        let control = Allowed { reads: false, writes: Writes::OneOf(&[TIMER_READ_BACK]) };
+        assert_eq!(wrong(&control, &used(0, &[0xc2])), None);
+        let (expected, actual) = wrong(&control, &used(0, &[0xc2, 0x43])).unwrap();
+        assert_eq!((&expected[..], &actual[..]), ("only 0xc2", "0x43"));
+        let wide = PortUse { sizes: 4, ..used(0, &[0xc2]) };
+        assert!(wrong(&control, &wide).is_some());
+    }
+}
