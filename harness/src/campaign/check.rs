@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use super::{Shrunk, draw, run, shrink};
-use crate::case::{Case, Demands, Loader, Protocol, Protocols, Space};
+use crate::case::{Case, Demands, Loader, Protocol, Protocols, Space, place};
 use crate::exit::Exit;
 use crate::image::{Compression, Image, WordSize};
 use crate::machine::Engine;
@@ -239,10 +239,14 @@ impl Slot {
             Some(Rule::Budget) => plan.shrink_runs / 8,
             Some(_) => plan.shrink_runs,
         };
-        let mut tree = draw(&opened.space, plan.seed, number);
-        let Shrunk { case, judgement, .. } = shrink(&mut tree, judgement, keep, limit, |case| {
-            run(engine, &opened.subject, case).judgement
+        let subject = &opened.subject;
+        let case = draw(&opened.space, plan.seed, number).current();
+        let preferred = subject.link.physical;
+        let shrunk = shrink(case, judgement, keep, preferred, limit, |case| {
+            place(&subject.image, subject.word, case).ok()?;
+            Some(run(engine, subject, case).judgement)
         });
+        let Shrunk { case, judgement, .. } = shrunk;
         Some((case, judgement))
     }
 

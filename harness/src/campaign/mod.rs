@@ -5,6 +5,7 @@ mod check;
 mod draw;
 mod run;
 mod shrink;
+mod simplify;
 
 pub use check::{CaseResult, ImageFacts, ImageFailure, ImageResult, Input, Plan, Progress, check};
 pub use draw::{CaseTree, draw};

@@ -143,6 +143,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_documented_example_is_a_case() {
+        let text = include_str!("../../../corpus/cases/FORMAT.md");
+        let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let file = CaseFile::parse(example.expect("there is an example")).unwrap();
+        assert_eq!(file.case.initrd.map(|initrd| initrd.start), Some(0x3f00_0000));
+    }
+
     fn error(from: &str, to: &str) -> String {
         let text = file(0x100_0000, String::new(), vec![1], None).to_toml();
         assert!(text.contains(from), "{text}");

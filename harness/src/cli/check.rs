@@ -92,7 +92,7 @@ enum Format {
 }
 
 /// Runs for shrinking one failing case.
-const SHRINK_RUNS: usize = 32;
+const SHRINK_RUNS: usize = 64;
 
 /// Checks the images; the exit code is that of the worst one.
 pub fn run(args: Args) -> Result<Exit, Failure> {
@@ -170,8 +170,8 @@ fn save(dir: &Path, result: &ImageResult) -> anyhow::Result<Option<PathBuf>> {
     let (Some((case, judgement)), Ok(facts)) = (&result.shrunk, &result.image) else {
         return Ok(None);
     };
-    // The image's own findings come first; what the case shows is behind them.
-    let shown = judgement.findings.get(facts.findings.len()).or(judgement.findings.first());
+    let own = judgement.findings.iter().find(|finding| !facts.findings.contains(finding));
+    let shown = own.or(judgement.findings.first());
     let rule = shown.map(|finding| finding.rule.to_string()).unwrap_or_default();
     let name = format!("{}-{rule}.toml", &facts.sha256[..12]);
     let path = dir.join(name);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line: one file per subcommand, nothing but argument handling and printing.
 
+mod case;
 mod check;
 mod corpus;
 mod images;
 mod inspect;
 mod relocate;
 mod replay;
+mod shrink;
 
 use std::io::{ErrorKind, Write};
 
@@ -29,6 +31,7 @@ enum Command {
     Inspect(inspect::Args),
     Relocate(relocate::Args),
     Replay(replay::Args),
+    Shrink(shrink::Args),
     Corpus(corpus::Args),
 }
 
@@ -67,6 +70,7 @@ pub fn main() -> Exit {
         Command::Inspect(args) => inspect::run(args),
         Command::Relocate(args) => relocate::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Shrink(args) => shrink::run_command(args),
         Command::Corpus(args) => corpus::run(args),
     };
     result.unwrap_or_else(|failure| {

@@ -3,16 +3,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
 use clap::ValueEnum;
 
-use super::{Failure, print};
+use super::{Failure, case, print};
 use crate::campaign;
-use crate::case::{CaseFile, Fault, place};
 use crate::exit::Exit;
-use crate::image::Image;
 use crate::machine::UnicornEngine;
-use crate::oracle::{Subject, Verdict};
+use crate::oracle::Verdict;
 use crate::report::{judgement_report, judgement_text};
 
 /// Run the case in a case file again, and say what it shows.
@@ -49,30 +46,7 @@ enum Format {
 
 /// Runs the case once.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let file = CaseFile::read(&args.case).map_err(Failure::usage)?;
-    let path = args.image.as_ref().unwrap_or(&file.image.path);
-    let image = Image::open(path).map_err(|error| Failure {
-        exit: error.exit(),
-        error: anyhow!("{}: {error}", path.display()),
-    })?;
-    let sha256 = image.sha256();
-    if args.image.is_none() && sha256 != file.image.sha256 {
-        return Err(Failure::cannot_judge(anyhow!(
-            "{}: SHA-256 is {sha256}, the case is for {}; name the right file with --image",
-            path.display(),
-            file.image.sha256
-        )));
-    }
-    let subject = Subject::new(image).map_err(|error| Failure {
-        exit: error.exit(),
-        error: anyhow!("{}: {error}", path.display()),
-    })?;
-    if let Err(error) = place(&subject.image, subject.word, &file.case)
-        && error.fault == Fault::Case
-    {
-        return Err(Failure::usage(anyhow!("{}: case.{error}", args.case.display())));
-    }
-
+    let (file, subject) = case::open(&args.case, args.image.as_ref())?;
     let run = campaign::run(&UnicornEngine::new(), &subject, &file.case);
     let mut text = match args.format {
         Format::Text => judgement_text(&file.case, &run.judgement),

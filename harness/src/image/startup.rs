@@ -26,13 +26,22 @@ impl Startup {
 }
 
 /// `add/mov BP_init_size(%esi), %ebx; sub $_end, %ebx`. On i386 the constant counts from the GOT, whose
-/// distance from itself `1: pop %edx; add $_GLOBAL_OFFSET_TABLE_+(.-1b), %edx` adds.
+/// place `lea startup_32@GOTOFF(%edx), %ebp` gives, or, since 5.7, the same into EBX.
 fn end(head: &[u8]) -> Option<u64> {
     const INIT_SIZE_TO_EBX: &[u8] = b"\x9e\x60\x02\x00\x00\x81\xeb";
     const GOT_TO_EDX: &[u8] = b"\x5a\x81\xc2";
+    const STARTUP_TO_EBP: &[u8] = b"\x8d\xaa";
+    const STARTUP_TO_EBX: &[u8] = b"\x8d\x9a";
     let immediate = le32(head, memmem::find(head, INIT_SIZE_TO_EBX)? + INIT_SIZE_TO_EBX.len())?;
     let from = match memmem::find(head, GOT_TO_EDX) {
-        Some(at) => le32(head, at + GOT_TO_EDX.len())?.wrapping_add(at as u32),
+        Some(at) => {
+            let behind = &head[at..];
+            let lea = [STARTUP_TO_EBX, STARTUP_TO_EBP]
+                .iter()
+                .filter_map(|code| memmem::find(behind, code).map(|at| at + code.len()))
+                .min()?;
+            le32(behind, lea)?.wrapping_neg()
+        }
         None => 0,
     };
     Some(u64::from(from.wrapping_add(immediate))).filter(|end| *end != 0)
@@ -61,8 +70,14 @@ mod tests {
 
     #[test]
     fn the_end_of_an_i386_stub_counts_from_its_got() {
-        let code = b"\x90\x5a\x81\xc2\xff\xff\x0f\x00\x8d\x9a\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x10\x00\x00";
+        let code = b"\x5a\x81\xc2\x11\x22\x33\x00\x8d\xaa\x00\x00\xf0\xff\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x10\x00\x00";
         assert_eq!(Startup::read(code).end, Some(0x10_1000));
+    }
+
+    #[test]
+    fn the_end_of_newer_i386_stubs_may_be_their_got() {
+        let code = b"\x5a\x81\xc2\xf3\x7f\x4d\x00\x8d\x82\xc0\xd4\xfe\xff\x8d\x9a\x00\x80\xb2\xff\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x00\x00\x00\x8d\xaa\x00\x00\x00\x00";
+        assert_eq!(Startup::read(code).end, Some(0x4d_8000));
     }
 
     #[test]

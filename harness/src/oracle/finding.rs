@@ -39,9 +39,29 @@ pub enum Rule {
     Budget,
 }
 
-impl std::fmt::Display for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
+impl Rule {
+    /// All rules.
+    pub const ALL: [Rule; 15] = [
+        Rule::Table,
+        Rule::Placement,
+        Rule::Kaslr,
+        Rule::Memory,
+        Rule::HandOff,
+        Rule::PageTables,
+        Rule::BootParams,
+        Rule::Footprint,
+        Rule::Trampoline,
+        Rule::Ports,
+        Rule::Fill,
+        Rule::Loader,
+        Rule::Halt,
+        Rule::Fault,
+        Rule::Budget,
+    ];
+
+    /// The name in reports and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
             Rule::Table => "table",
             Rule::Placement => "placement",
             Rule::Kaslr => "kaslr",
@@ -57,6 +77,23 @@ impl std::fmt::Display for Rule {
             Rule::Halt => "halt",
             Rule::Fault => "fault",
             Rule::Budget => "budget",
+        }
+    }
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rule, String> {
+        Rule::ALL.into_iter().find(|rule| rule.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
+            format!("no rule is called {text:?}; there are {}", names.join(", "))
         })
     }
 }

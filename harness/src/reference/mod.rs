@@ -16,6 +16,7 @@ mod options;
 mod page;
 mod paging;
 mod placement;
+mod prepared;
 mod relocate;
 mod start;
 #[cfg(test)]
@@ -25,9 +26,10 @@ pub use hand_over::HandOver;
 pub use inputs::{Cpu, Inputs, Memory, Passed};
 pub use kaslr::{Area, Choice, Prediction};
 pub use layout::{Link, moved};
-pub use model::{Model, Prepared};
+pub use model::Model;
 pub use paging::Paging;
 pub use placement::{Placement, Refusal, highest_heap, place, unrandomized_virt};
+pub use prepared::Prepared;
 pub use relocate::{Applied, fields, relocate};
 
 /// The reference cannot say what should come out.

@@ -3,20 +3,23 @@
 
 use memchr::memmem;
 
+use super::Link;
 use super::hand_over::HandOver;
 use super::inputs::Inputs;
-use super::kaslr::{Area, Choice, Handover, Prediction, Run, rotate_hash};
+use super::kaslr::{Choice, Handover, Prediction, rotate_hash};
 use super::page::Page;
 use super::paging::Paging;
 use super::placement::Placement;
+use super::prepared::Prepared;
 use super::start::Started;
-use super::{Cpu, Link};
 use crate::image::{Image, Kernel, Release, Traits, WordSize};
 
 /// The oldest release whose stub this is.
 const SINCE: (u32, u32) = (5, 10);
 /// The first release that keeps `cc_blob_address` when it cleans boot_params up.
 const CC_BLOB: (u32, u32) = (5, 19);
+/// The first x86_64 release that walks setup_data to map it (arch/x86/boot/compressed/ident_map_64.c).
+const MAPS_SETUP_DATA: (u32, u32) = (6, 0);
 /// The last release before `memparse()` was known to have changed.
 const SIZES_WRAP: (u32, u32) = (6, 17);
 /// The first release with kexec handover.
@@ -32,8 +35,10 @@ pub struct Model {
     pub(super) kaslr: bool,
     pub(super) keeps_cc_blob: bool,
     pub(super) relocates: bool,
+    /// The kernel is given page tables that map all of setup_data.
+    pub(super) maps_setup_data: bool,
     /// The hash of the build string, from which the one of boot_params goes on.
-    seed: Option<u64>,
+    pub(super) seed: Option<u64>,
     pub(super) alignment: Option<u64>,
     /// Room that the kernel needs, in bytes.
     pub(super) needed: u64,
@@ -76,6 +81,7 @@ impl Model {
             kaslr: stub.kaslr,
             keeps_cc_blob: number >= CC_BLOB,
             relocates: !stub.loops.is_empty(),
+            maps_setup_data: link.word == WordSize::Bits64 && number >= MAPS_SETUP_DATA,
             seed: stub.build_str.as_ref().map(|text| rotate_hash(link.word, 0, text)),
             alignment: header.kernel_alignment.filter(|a| a.is_power_of_two()).map(u64::from),
             needed,
@@ -107,8 +113,7 @@ impl Model {
             choice = Some(Choice::find(self, placement, &mut started)?);
             hash = self.hash(&started.guest.page);
         }
-        let output = placement.output;
-        Ok(Prepared { model: self, started, choice, hash, output })
+        Ok(Prepared::new(self, started, choice, hash, placement.output))
     }
 
     /// Where the kernel goes. An error is the reason why this cannot be predicted.
@@ -138,65 +143,6 @@ impl Model {
     }
 }
 
-/// The stub of one run, ready to draw its random numbers: any number of times, with other answers of the CPU.
-pub struct Prepared<'a> {
-    model: &'a Model,
-    started: Started<'a>,
-    choice: Option<Choice>,
-    hash: u64,
-    output: u64,
-}
-
-impl<'a> Prepared<'a> {
-    /// Levels of page tables at the hand-off, and the trampoline by which they are changed.
-    pub fn paging(&self) -> Paging {
-        self.started.paging
-    }
-
-    /// What there is to choose from; `None` if the command line forbids KASLR, or the stub knows none.
-    pub fn choice(&self) -> Option<&Choice> {
-        self.choice.as_ref()
-    }
-
-    /// Places where the kernel fits, in the order in which they are counted.
-    pub fn areas(&self) -> &[Area] {
-        self.choice.as_ref().map_or(&[], |choice| &choice.areas)
-    }
-
-    /// What the stub chooses if the CPU and the timer answer like this. `la57` was decided by
-    /// [`Model::prepare`] and is not looked at.
-    pub fn choose(&self, cpu: Cpu) -> Prediction {
-        self.run(cpu).0
-    }
-
-    /// boot_params as the kernel must find them.
-    ///
-    /// # Errors
-    ///
-    /// The stub reads what is not there.
-    pub fn boot_params(&self, cpu: Cpu) -> Result<HandOver, String> {
-        let (prediction, page) = self.run(cpu);
-        let mut started = self.started.clone();
-        started.guest.page = page;
-        HandOver::after(self.model, started, prediction)
-    }
-
-    fn run(&self, cpu: Cpu) -> (Prediction, Page) {
-        let (model, output) = (self.model, self.output);
-        let page = self.started.guest.page.clone();
-        let Some(choice) = &self.choice else {
-            let virt = match model.link.word {
-                WordSize::Bits32 => output,
-                WordSize::Bits64 => model.link.physical,
-            };
-            return (Prediction { output, virt }, page);
-        };
-        let mut run = Run::new(model, cpu, self.started.console, page, self.hash);
-        let prediction = choice.draw(&mut run, output);
-        (prediction, run.page)
-    }
-}
-
 /// Whether the kernel knows kexec handover, by what it says of data of that kind (arch/x86/kernel/setup.c).
 fn handover(release: &Release, word: WordSize, payload: &[u8]) -> Handover {
     let has = |text: &str| memmem::find(payload, text.as_bytes()).is_some();
@@ -209,5 +155,61 @@ fn handover(release: &Release, word: WordSize, payload: &[u8]) -> Handover {
         Handover::Known
     } else {
         Handover::Unclear
+    }
+}
+
+#[cfg(test)]
+pub(super) mod samples {
+    use super::*;
+
+    /// The model of a stub that knows everything, of a kernel that needs 16 MiB at 16 MiB, at multiples of 2 MiB.
+    pub fn model(word: WordSize) -> Model {
+        let traits = Traits {
+            five_levels: true,
+            trampoline_on_demand: true,
+            huge_pages: true,
+            sizes_wrap: true,
+            acpi: true,
+            efi: true,
+            efi_helpers: true,
+            mem_encrypt: true,
+            sev_snp: true,
+            tells_entry: true,
+            ..Traits::default()
+        };
+        Model {
+            link: Link { physical: 16 * MIB, map: 0xffff_ffff_8000_0000, word },
+            traits,
+            verbose: false,
+            kaslr: true,
+            keeps_cc_blob: true,
+            relocates: true,
+            maps_setup_data: true,
+            seed: Some(rotate_hash(word, 0, b"6.1.0 (a@b) #1\0")),
+            alignment: Some(2 * MIB),
+            needed: 16 * MIB,
+            input: Some(0x400),
+            scratch: Some(13),
+            end: Some(4 * MIB),
+            file_len: 3 * MIB,
+            handover: Handover::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_image_says_of_handed_over_memory() {
+        let release = |text| Release::from_version(text).unwrap();
+        let of = |text, payload: &[u8]| handover(&release(text), WordSize::Bits64, payload);
+        let known = b"..setup: failed to memremap kho data (";
+        let off = b"..Passed KHO data, but CONFIG_KEXEC_HANDOVER not set. Ignoring.";
+        assert_eq!(of("6.16.1", known), Handover::Known);
+        assert_eq!(of("6.16.1", off), Handover::Unknown);
+        assert_eq!(of("6.16.1", b""), Handover::Unclear);
+        assert_eq!(of("6.15.1", known), Handover::Unknown);
     }
 }

@@ -149,6 +149,7 @@ mod tests {
         assert_eq!(place(&map(&[(0, 0x5_0800, 1)])), 0x4_e000, "rounded down");
         assert_eq!(place(&map(&[(0, 0x5_0000, 2)])), 0x9_d000, "reserved");
         assert_eq!(place(&map(&[(0, 0x4_0000, 1), (0x5_0000, 0x1fff, 1)])), 0x3_e000, "too small");
+        assert_eq!(place(&map(&[(0, 0x4_0000, 1), (0x5_0000, 0x2000, 1)])), 0x5_0000, "just fits");
         assert_eq!(place(&map(&[(0, 0x1000, 1)])), 0x9_d000, "underflow");
         let efi = |m: &mut Bytes| {
             m.put(0x40e, &0x8123u16.to_le_bytes());

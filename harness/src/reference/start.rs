@@ -10,7 +10,7 @@ use std::mem::offset_of;
 use linux_raw_sys::bootparam::{XLF_MEM_ENCRYPTION, boot_params};
 
 use super::console::Console;
-use super::firmware::rsdp;
+use super::firmware::{rsdp, setup_data};
 use super::guest::Guest;
 use super::inputs::Inputs;
 use super::model::Model;
@@ -72,6 +72,9 @@ impl<'a> Started<'a> {
 
     /// Goes on to where the stub chooses a place.
     pub(super) fn extract_kernel(&mut self, model: &Model) -> Result<(), String> {
+        if model.maps_setup_data {
+            setup_data::nodes(&self.guest)?;
+        }
         self.clear_kaslr_flag();
         if model.traits.mem_encrypt {
             self.mem_encrypt();
@@ -125,5 +128,117 @@ impl<'a> Started<'a> {
     fn debug_address(&mut self, name: &str) {
         let digits = self.guest.word.bits() as usize / 4;
         self.debug(&format!("{name}: 0x{:0>digits$}\n", ""));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inputs::{Cpu, Passed};
+    use super::super::model::samples;
+    use super::super::page::Page;
+    use super::super::placement::Refusal;
+    use super::super::testing::{Bytes, PARAMS};
+    use super::*;
+
+    const LINE: u64 = 0x1_8000;
+
+    fn memory(line: &[u8]) -> Bytes {
+        let mut memory = Bytes::new(0, 0x10_0000);
+        memory.put(PARAMS + 0x211, &[0xff]);
+        memory.put(PARAMS + 0x228, &(LINE as u32).to_le_bytes());
+        memory.put(PARAMS + 0x13c, &[1; 4]);
+        memory.put(LINE, line);
+        memory
+    }
+
+    fn run(model: &Model, memory: &Bytes, bits32: bool) -> Result<Page, String> {
+        let window = Range::sized(0x100_0000, 0x100_0000);
+        let copy = Some(0x1c0_0000);
+        let placement = Placement { output: 0x100_0000, window, copy, refusal: Refusal::Never };
+        let inputs = Inputs {
+            memory,
+            cpu: Cpu::default(),
+            load: 0x200_0000,
+            entered_at_32_bits: bits32,
+            entered_with_five_levels: false,
+            boot_params: PARAMS,
+        };
+        let mut started = Started::page_tables(model, &placement, &inputs)?;
+        started.extract_kernel(model)?;
+        Ok(started.guest.page)
+    }
+
+    fn flags(line: &[u8]) -> (bool, bool) {
+        let page = run(&samples::model(WordSize::Bits64), &memory(line), false).unwrap();
+        (page.u8(0x211) & 2 != 0, page.u8(0x236) & 0x80 != 0)
+    }
+
+    #[test]
+    fn flags_follow_the_command_line() {
+        for (line, kaslr, encrypt) in [
+            (&b""[..], true, false),
+            (b"nokaslr", false, false),
+            (b"mem_encrypt=on", true, true),
+            (b"mem_encrypt=on mem_encrypt=off", true, false),
+            (b"mem_encrypt=off nokaslr mem_encrypt=on", false, true),
+            (b"mem_encrypt=onx", true, false),
+        ] {
+            assert_eq!(flags(line), (kaslr, encrypt), "{}", String::from_utf8_lossy(line));
+        }
+        let mut absent = memory(b"mem_encrypt=on");
+        absent.put(PARAMS + 0x228, &[0; 4]);
+        let page = run(&samples::model(WordSize::Bits64), &absent, false).unwrap();
+        assert_eq!((page.u8(0x211), page.u8(0x236)), (0xfd, 0));
+    }
+
+    #[test]
+    fn the_entry_leaves_its_traces() {
+        let wide = samples::model(WordSize::Bits64);
+        let narrow = samples::model(WordSize::Bits32);
+        let at_32 = run(&wide, &memory(b""), true).unwrap();
+        assert_eq!((at_32.u32(0x1e4), at_32.u32(0x13c)), (0x200_000d, 0));
+        let at_64 = run(&wide, &memory(b""), false).unwrap();
+        assert_eq!((at_64.u32(0x1e4), at_64.u32(0x13c)), (0, 0));
+        assert_eq!(run(&narrow, &memory(b""), true).unwrap().u32(0x13c), 0x101_0101);
+    }
+
+    #[test]
+    fn pointers_that_are_cleaned_away_are_not_followed() {
+        let mut dirty = memory(b"nokaslr");
+        dirty.put(PARAMS + 0xc8, &[0xff; 4]);
+        let model = samples::model(WordSize::Bits64);
+        assert!(run(&model, &dirty, false).unwrap_err().contains("not RAM"));
+        dirty.put(PARAMS + 0x1ef, &[1]);
+        let page = run(&model, &dirty, false).unwrap();
+        assert_eq!((page.u32(0xc8), page.u8(0x1ef), page.u8(0x211)), (0, 0, 0xfd));
+    }
+
+    #[test]
+    fn what_the_stub_overwrites_is_not_believed() {
+        let mut inside = memory(b"");
+        inside.put(PARAMS + 0x228, &0x200_1000u32.to_le_bytes());
+        let error = run(&samples::model(WordSize::Bits64), &inside, false).unwrap_err();
+        assert!(error.contains("command line"), "{error}");
+    }
+
+    #[test]
+    fn a_list_without_end_is_told_even_without_kaslr() {
+        let mut circle = memory(b"nokaslr");
+        circle.put(PARAMS + 0x250, &0x2000u64.to_le_bytes());
+        circle.put(0x2000, &0x2000u64.to_le_bytes());
+        let mut model = samples::model(WordSize::Bits64);
+        assert!(run(&model, &circle, false).unwrap_err().contains("no end"));
+        model.maps_setup_data = false;
+        assert!(run(&model, &circle, false).is_ok());
+    }
+
+    #[test]
+    fn the_loader_may_change_alignment_and_size() {
+        let mut memory = memory(b"");
+        memory.put(PARAMS + 0x230, &0x20_0000u32.to_le_bytes());
+        memory.put(PARAMS + 0x260, &0x300_0000u32.to_le_bytes());
+        let passed = Passed { kernel_alignment: 0x20_0000, init_size: 0x300_0000 };
+        assert_eq!(Passed::read(&memory, PARAMS), Some(passed));
+        assert_eq!(Passed::read(&memory, 0xf_ff00), None);
     }
 }

@@ -18,7 +18,7 @@ mod words;
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
-use super::error::broken;
+use super::error::impossible;
 use super::{Case, CaseError, Loader, Protocol};
 use crate::image::{Compression, Image, Payload, WordSize};
 use crate::machine::PAGE;
@@ -105,7 +105,7 @@ impl Space {
         };
         let wanted: Vec<Loader> = loaders.iter().copied().filter(fits).collect();
         if available.is_empty() || wanted.is_empty() && !loaders.is_empty() {
-            return Err(broken("xloadflags", "the image has no entry point for this protocol"));
+            return Err(impossible("xloadflags", "the image has no entry point for this protocol"));
         }
         let pref_address = header.pref_address.unwrap_or(MIB);
         let init_size = header.init_size.map_or(image.protected_mode().len() as u64, u64::from);
@@ -113,12 +113,12 @@ impl Space {
             let problem = format!(
                 "{init_size:#x} bytes from pref_address {pref_address:#x} do not lie between 1 MiB and 2 GiB"
             );
-            return Err(broken("init_size", problem));
+            return Err(impossible("init_size", problem));
         }
         let kernel_alignment = header.kernel_alignment.map_or(PAGE, u64::from);
         if !kernel_alignment.is_power_of_two() || !(PAGE..=GIB).contains(&kernel_alignment) {
             let problem = format!("{kernel_alignment:#x} is no power of two from 0x1000 to 1 GiB");
-            return Err(broken("kernel_alignment", problem));
+            return Err(impossible("kernel_alignment", problem));
         }
         let least = header.min_alignment.map_or(kernel_alignment, |bits| 1 << bits.min(31));
         Ok(Space {

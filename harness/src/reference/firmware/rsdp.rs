@@ -209,3 +209,177 @@ fn is_valid(guest: &Guest, address: u64) -> Result<bool, String> {
     }
     Ok(first[REVISION] < 2 || is_zero(&guest.vec(address, 36, what)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Bytes, PARAMS, checksum, guest, quiet};
+    use super::*;
+
+    /// A system table, its configuration tables, and a node of setup_data.
+    const SYSTEM: u64 = 0x4000;
+    const TABLES: u64 = 0x5000;
+    const OTHER_TABLES: u64 = 0x6000;
+    const NODE: u64 = 0x7000;
+
+    /// Before 5.19, and since then.
+    fn before() -> Traits {
+        Traits { acpi: true, efi: true, ..Traits::default() }
+    }
+
+    fn helpers() -> Traits {
+        Traits { efi_helpers: true, ..before() }
+    }
+
+    fn memory() -> Bytes {
+        Bytes::new(0, 0x10_0100)
+    }
+
+    fn found(memory: &Bytes, traits: Traits, word: WordSize) -> Result<u64, String> {
+        let mut guest = guest(memory, word);
+        let console = quiet(&guest);
+        find(&mut guest, traits, console)
+    }
+
+    fn root(revision: u8) -> [u8; 36] {
+        let mut root = [0; 36];
+        root[..8].copy_from_slice(SIGNATURE);
+        root[15] = revision;
+        checksum(&mut root[..20], 8);
+        checksum(&mut root, 32);
+        root
+    }
+
+    #[test]
+    fn the_loaders_answer_comes_first() {
+        let mut memory = memory();
+        memory.put(PARAMS + 0x70, &0x1_2345_6789u64.to_le_bytes());
+        assert_eq!(found(&memory, helpers(), WordSize::Bits64), Ok(0x1_2345_6789));
+        assert_eq!(
+            found(&memory, Traits::default(), WordSize::Bits64),
+            Ok(0),
+            "without ACPI there is none"
+        );
+    }
+
+    #[test]
+    fn the_bios_is_searched_in_steps_of_sixteen() {
+        for (at, revision, damage, expected) in [
+            (0xe_0000, 0, None, 0xe_0000),
+            (0xf_fff0, 2, None, 0xf_fff0),
+            (0xe_0008, 0, None, 0),
+            (0xd_fff0, 0, None, 0),
+            (0xe_1000, 0, Some(19), 0),
+            (0xe_1000, 1, Some(33), 0xe_1000),
+            (0xe_1000, 2, Some(33), 0),
+        ] {
+            let mut memory = memory();
+            let mut root = root(revision);
+            if let Some(damaged) = damage {
+                root[damaged] ^= 1;
+            }
+            memory.put(at, &root);
+            assert_eq!(found(&memory, helpers(), WordSize::Bits64), Ok(expected), "{at:#x}");
+        }
+    }
+
+    #[test]
+    fn the_extended_bios_data_come_before_the_bios() {
+        let mut memory = memory();
+        memory.put(0xe_0000, &root(0));
+        memory.put(0x9_0410 - 0x10, &root(0));
+        memory.put(0x40e, &0x9000u16.to_le_bytes());
+        assert_eq!(found(&memory, helpers(), WordSize::Bits64), Ok(0xe_0000), "behind 1 KiB");
+        memory.put(0x9_03f0, &root(0));
+        assert_eq!(found(&memory, helpers(), WordSize::Bits64), Ok(0x9_03f0));
+        memory.put(0x40e, &0x40u16.to_le_bytes());
+        assert_eq!(found(&memory, helpers(), WordSize::Bits64), Ok(0xe_0000), "no such data");
+    }
+
+    /// EFI with configuration tables of these GUIDs and addresses.
+    fn efi(signature: &[u8; 4], tables: &[([u8; 16], u64)]) -> Bytes {
+        let mut memory = memory();
+        let wide = signature == b"EL64";
+        memory.put(PARAMS + 0x1c0, signature);
+        memory.put(PARAMS + 0x1c4, &(SYSTEM as u32).to_le_bytes());
+        let (count, address) = if wide { (104, 112) } else { (64, 68) };
+        memory.put(SYSTEM + address, &(TABLES as u32).to_le_bytes());
+        memory.put(SYSTEM + count, &(tables.len() as u32).to_le_bytes());
+        for (index, (guid, table)) in tables.iter().enumerate() {
+            let size = if wide { 24 } else { 20 };
+            let at = TABLES + index as u64 * size;
+            memory.put(at, guid);
+            memory.put(at + 16, &table.to_le_bytes()[..size as usize - 16]);
+        }
+        memory
+    }
+
+    #[test]
+    fn efi_has_a_newer_and_an_older_table() {
+        let other = ([7; 16], 0x9999);
+        let (newer, older) = ((efi::ACPI_20, 0x2222), (efi::ACPI_10, 0x1111));
+        let last = (efi::ACPI_10, 0x3333);
+        for (tables, now, then) in [
+            (vec![other, older, newer, last], 0x2222, 0x2222),
+            (vec![other, older, last], 0x1111, 0x3333),
+            (vec![(efi::ACPI_20, 0), older], 0x1111, 0),
+            (vec![other], 0, 0),
+        ] {
+            for signature in [b"EL32", b"EL64"] {
+                let memory = efi(signature, &tables);
+                assert_eq!(found(&memory, helpers(), WordSize::Bits64), Ok(now), "{tables:?}");
+                assert_eq!(found(&memory, before(), WordSize::Bits64), Ok(then), "{tables:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_system_table_the_stub_stops() {
+        let mut memory = efi(b"EL64", &[]);
+        memory.put(PARAMS + 0x1c4, &[0; 4]);
+        for traits in [helpers(), before()] {
+            assert!(found(&memory, traits, WordSize::Bits64).unwrap_err().contains("must stop"));
+            assert_eq!(found(&memory, Traits { efi: false, ..traits }, WordSize::Bits64), Ok(0));
+        }
+    }
+
+    #[test]
+    fn kexec_names_other_tables() {
+        let mut memory = efi(b"EL64", &[(efi::ACPI_20, 0x2222)]);
+        memory.put(PARAMS + 0x250, &NODE.to_le_bytes());
+        memory.put(NODE + 8, &4u32.to_le_bytes());
+        memory.put(NODE + 32, &OTHER_TABLES.to_le_bytes());
+        memory.put(OTHER_TABLES, &efi::ACPI_20);
+        memory.put(OTHER_TABLES + 16, &0x4444u64.to_le_bytes());
+        for traits in [helpers(), before()] {
+            assert_eq!(found(&memory, traits, WordSize::Bits64), Ok(0x4444));
+            assert_eq!(found(&memory, traits, WordSize::Bits32), Ok(0x2222), "not on i386");
+        }
+        memory.put(NODE + 32, &[0; 8]);
+        for traits in [helpers(), before()] {
+            assert_eq!(found(&memory, traits, WordSize::Bits64), Ok(0x2222), "nothing said");
+        }
+    }
+
+    #[test]
+    fn i386_does_not_reach_above_4_gib() {
+        let far = (efi::ACPI_20, 0x1_0000_2222);
+        for traits in [helpers(), before()] {
+            let memory = efi(b"EL64", &[(efi::ACPI_10, 0x1111), far]);
+            assert_eq!(found(&memory, traits, WordSize::Bits64), Ok(0x1_0000_2222));
+            let narrow = found(&memory, traits, WordSize::Bits32);
+            assert_eq!(narrow, Ok(if traits.efi_helpers { 0x1111 } else { 0 }));
+            let mut memory = efi(b"EL64", &[(efi::ACPI_10, 0x1111)]);
+            memory.put(PARAMS + 0x1dc, &1u32.to_le_bytes());
+            assert_eq!(found(&memory, traits, WordSize::Bits32), Ok(0));
+        }
+    }
+
+    #[test]
+    fn tables_without_end_are_refused() {
+        let mut memory = efi(b"EL64", &[]);
+        memory.put(SYSTEM + 104, &u32::MAX.to_le_bytes());
+        for traits in [helpers(), before()] {
+            assert!(found(&memory, traits, WordSize::Bits64).is_err());
+        }
+    }
+}

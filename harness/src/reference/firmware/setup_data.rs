@@ -49,3 +49,40 @@ pub fn nodes(guest: &Guest) -> Result<Vec<Node>, String> {
     }
     Ok(nodes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Bytes, PARAMS, guest};
+    use crate::image::WordSize;
+
+    fn list(first: u64, nodes: &[(u64, u64)], word: WordSize) -> Result<Vec<u64>, String> {
+        let mut memory = Bytes::new(0, 0x2_0000);
+        memory.put(PARAMS + 0x250, &first.to_le_bytes());
+        for (at, next) in nodes {
+            memory.put(*at, &next.to_le_bytes());
+        }
+        Ok(super::nodes(&guest(&memory, word))?.iter().map(|node| node.address).collect())
+    }
+
+    #[test]
+    fn the_list_ends_at_a_null_pointer() {
+        let wide = WordSize::Bits64;
+        assert_eq!(list(0, &[], wide), Ok(vec![]));
+        assert_eq!(list(0x100, &[(0x100, 0x200)], wide), Ok(vec![0x100, 0x200]));
+    }
+
+    #[test]
+    fn a_circle_and_a_hole_are_told() {
+        let wide = WordSize::Bits64;
+        let circle = list(0x100, &[(0x100, 0x200), (0x200, 0x100)], wide);
+        assert!(circle.unwrap_err().contains("no end"));
+        let hole = list(0x100, &[(0x100, 0x1_0000_0200)], wide);
+        assert!(hole.unwrap_err().contains("not RAM"));
+    }
+
+    #[test]
+    fn i386_cuts_pointers_off() {
+        let narrow = WordSize::Bits32;
+        assert_eq!(list(0x1_0000_0100, &[(0x100, 7 << 32)], narrow), Ok(vec![0x100]));
+    }
+}

@@ -162,3 +162,140 @@ fn too_many(count: usize, limit: Option<u32>) -> Result<bool, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Bytes, PARAMS, guest, quiet};
+    use super::*;
+    use crate::image::WordSize;
+
+    const ROOT: u64 = 0x4000;
+    const RSDT: u64 = 0x5000;
+    const XSDT: u64 = 0x6000;
+    const FACP: u64 = 0x7000;
+    const SRAT: u64 = 0x8000;
+    const LINE: u64 = 0x1_8000;
+
+    fn traits() -> Traits {
+        Traits { srat: true, srat_limit: Some(4), acpi_rsdp: true, ..Traits::default() }
+    }
+
+    fn head(memory: &mut Bytes, at: u64, signature: &[u8; 4], len: u32) {
+        memory.put(at, signature);
+        memory.put(at + 4, &len.to_le_bytes());
+    }
+
+    /// A root of revision 2, whose XSDT lists another table and the SRAT, and whose RSDT the other one.
+    fn memory(entries: &[(u8, u64, u64, u32)]) -> Bytes {
+        let mut memory = Bytes::new(0, 0x2_0000);
+        memory.put(PARAMS + 0x70, &ROOT.to_le_bytes());
+        memory.put(PARAMS + 0x228, &(LINE as u32).to_le_bytes());
+        memory.put(ROOT + 15, &[2]);
+        memory.put(ROOT + 16, &(RSDT as u32).to_le_bytes());
+        memory.put(ROOT + 24, &XSDT.to_le_bytes());
+        head(&mut memory, RSDT, b"RSDT", 40);
+        memory.put(RSDT + 36, &(FACP as u32).to_le_bytes());
+        head(&mut memory, XSDT, b"XSDT", 36 + 3 * 8);
+        memory.put(XSDT + 36 + 8, &FACP.to_le_bytes());
+        memory.put(XSDT + 36 + 16, &SRAT.to_le_bytes());
+        head(&mut memory, FACP, b"FACP", 36);
+        head(&mut memory, SRAT, b"SRAT", 48 + 40 * entries.len() as u32);
+        for (index, (kind, start, size, flags)) in entries.iter().enumerate() {
+            let at = SRAT + 48 + 40 * index as u64;
+            memory.put(at, &[*kind, 40]);
+            memory.put(at + 8, &start.to_le_bytes());
+            memory.put(at + 16, &size.to_le_bytes());
+            memory.put(at + 28, &flags.to_le_bytes());
+        }
+        memory
+    }
+
+    fn found_as(memory: &Bytes, traits: Traits) -> Result<Vec<(u64, u64)>, String> {
+        let mut guest = guest(memory, WordSize::Bits64);
+        let line = CommandLine::read(&guest).unwrap().unwrap();
+        let console = quiet(&guest);
+        let spans = immovable(&mut guest, traits, &line, console)?;
+        Ok(spans.iter().map(|span| (span.start, span.size)).collect())
+    }
+
+    fn found(memory: &Bytes) -> Vec<(u64, u64)> {
+        found_as(memory, traits()).unwrap()
+    }
+
+    const ONE: (u8, u64, u64, u32) = (1, 0x100_0000, 0x10_0000, 1);
+
+    #[test]
+    fn regions_that_can_be_unplugged_and_empty_ones_are_left_out() {
+        let entries = [ONE, (0, 2, 2, 1), (1, 0x200_0000, 3, 3), (1, 4, 0, 1), (1, 5, 6, 0)];
+        assert_eq!(found(&memory(&entries)), [(0x100_0000, 0x10_0000), (5, 6)]);
+        assert_eq!(found_as(&memory(&entries), Traits::default()), Ok(vec![]));
+    }
+
+    #[test]
+    fn the_command_line_chooses_the_root_and_its_list() {
+        for (text, expected) in [
+            ("", 1),
+            ("acpi=off", 0),
+            ("acpi=off acpi=on", 1),
+            ("acpi=offx", 1),
+            ("acpi=rsdt", 0),
+            ("acpi_rsdp=0x4000", 1),
+            ("acpi_rsdp=4000", 1),
+            ("acpi_rsdp=x", 1),
+            ("acpi_rsdp=9000", 0),
+        ] {
+            let mut memory = memory(&[ONE]);
+            memory.put(LINE, text.as_bytes());
+            assert_eq!(found(&memory).len(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_too_long_is_cut_off_or_left_out() {
+        let mut memory = memory(&[ONE]);
+        memory.put(LINE, b"acpi_rsdp=0x0000000000009000111");
+        assert_eq!(found(&memory), [], "18 characters are left of it");
+        let checked = Traits { acpi_rsdp_checked: true, ..traits() };
+        assert_eq!(found_as(&memory, checked).unwrap().len(), 1);
+        let without = Traits { acpi_rsdp: false, ..traits() };
+        assert_eq!(found_as(&memory, without).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn older_roots_have_only_the_list_of_short_pointers() {
+        for change in [(ROOT + 15, &[1u8][..]), (ROOT + 24, &[0; 8])] {
+            let mut memory = memory(&[ONE]);
+            memory.put(change.0, change.1);
+            assert_eq!(found(&memory), []);
+            memory.put(RSDT + 36, &(SRAT as u32).to_le_bytes());
+            assert_eq!(found(&memory).len(), 1);
+        }
+    }
+
+    #[test]
+    fn broken_tables_are_as_good_as_none() {
+        let mut zero = memory(&[ONE, ONE]);
+        zero.put(SRAT + 48 + 41, &[0]);
+        assert_eq!(found(&zero), []);
+        zero.put(SRAT + 4, &(48u32 + 40 + 2).to_le_bytes());
+        assert_eq!(found(&zero).len(), 1, "a head alone is not looked at");
+        let mut short = memory(&[ONE]);
+        short.put(XSDT + 4, &43u32.to_le_bytes());
+        assert_eq!(found(&short), []);
+        assert_eq!(found(&memory(&[ONE; 3])).len(), 3);
+        assert_eq!(found(&memory(&[ONE; 4])), [], "too many");
+        let mut none = memory(&[ONE]);
+        none.put(PARAMS + 0x70, &[0; 8]);
+        assert_eq!(found(&none), []);
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_said() {
+        let unclear = Traits { srat_limit: None, ..traits() };
+        assert!(found_as(&memory(&[ONE; 1]), unclear).is_ok());
+        assert!(found_as(&memory(&[ONE; 2]), unclear).is_err());
+        let mut far = memory(&[ONE]);
+        far.put(XSDT + 36 + 8, &u64::MAX.to_le_bytes());
+        assert!(found_as(&far, traits()).unwrap_err().contains("not RAM"));
+    }
+}

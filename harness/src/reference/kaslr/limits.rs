@@ -188,3 +188,144 @@ impl Parser<'_, '_> {
 fn contains(name: &[u8], part: &[u8]) -> bool {
     name.windows(part.len()).any(|window| window == part)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Bytes, PARAMS, guest, quiet};
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const END: u64 = 1 << 46;
+
+    fn traits() -> Traits {
+        Traits { huge_pages: true, sizes_wrap: true, ..Traits::default() }
+    }
+
+    fn read_as(traits: Traits, word: WordSize, text: &str) -> Limits {
+        let mut memory = Bytes::new(0, 0x2_0000);
+        memory.put(PARAMS + 0x228, &0x1_8000u32.to_le_bytes());
+        memory.put(0x1_8000, text.as_bytes());
+        // What a null pointer points to.
+        memory.put(0, b"1G");
+        let mut guest = guest(&memory, word);
+        let line = CommandLine::read(&guest).unwrap().unwrap();
+        let console = quiet(&guest);
+        read(&mut guest, traits, &line, console, END).unwrap()
+    }
+
+    fn limits(text: &str) -> (u64, Vec<(u64, u64)>, bool, u64) {
+        let found = read_as(traits(), WordSize::Bits64, text);
+        let regions = found.regions.iter().map(|r| (r.start / MIB, r.size / MIB)).collect();
+        (found.limit / MIB, regions, found.too_many, found.gib_pages)
+    }
+
+    #[test]
+    fn memory_ends_where_the_command_line_says() {
+        let end = END / MIB;
+        for (text, limit) in [
+            ("mem=512M", 512),
+            ("mem=1G mem=2G", 1024),
+            ("mem=2G mem=1G", 1024),
+            ("mem=nopentium mem=1G", 1024),
+            ("mem=0 mem=1G", end),
+            ("mem=x mem=1G", end),
+            ("mem mem=512M", 512),
+            ("mem", 1024),
+            ("memmap=512M", 512),
+            ("memmap=1G,512M", 512),
+            ("memmap=512M$0", 512),
+            ("memmap=512M@16M", end),
+            ("memmap=512Mx", 512),
+            ("memmap=exactmap memmap=512M", 512),
+            ("memmap=exactmap,512M", end),
+            ("memmap=x,512M", end),
+            ("-- mem=512M", end),
+            ("--=1 mem=512M", 512),
+            ("\"mem=512M\"", 512),
+            ("\"x mem=512M\"", end),
+            ("mem=\"512M\"", 512),
+            ("xmem=512M Mem=512M", end),
+        ] {
+            assert_eq!(limits(text), (limit, vec![], false, 0), "{text}");
+        }
+    }
+
+    #[test]
+    fn regions_are_listed_up_to_four() {
+        for (text, regions, too_many) in [
+            ("memmap=64M$1G", vec![(1024, 64)], false),
+            ("memmap=64M#1G,32M!2G", vec![(1024, 64), (2048, 32)], false),
+            ("memmap=64M$1G memmap=32M$2G", vec![(1024, 64), (2048, 32)], false),
+            ("memmap=64M$1G,64M@2G,,32M$3G", vec![(1024, 64)], false),
+            ("memmap=1M$1M,1M$2M,1M$3M,1M$4M", vec![(1, 1), (2, 1), (3, 1), (4, 1)], false),
+            ("memmap=1M$1M,1M$2M,1M$3M,1M$4M,x", vec![(1, 1), (2, 1), (3, 1), (4, 1)], true),
+            (
+                "memmap=1M$1M,1M$2M,1M$3M,1M$4M memmap=1M$5M",
+                vec![(1, 1), (2, 1), (3, 1), (4, 1)],
+                false,
+            ),
+            (
+                "memmap=1M$1M,1M$2M,1M$3M memmap=1M$4M,1M$5M",
+                vec![(1, 1), (2, 1), (3, 1), (4, 1)],
+                true,
+            ),
+        ] {
+            assert_eq!(limits(text), (END / MIB, regions, too_many, 0), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_behind_four_regions_is_not_read() {
+        assert_eq!(limits("memmap=1M$1M,1M$2M,1M$3M,1M$4M memmap=1G").0, END / MIB);
+    }
+
+    #[test]
+    fn huge_pages_count_only_behind_their_size() {
+        for (text, pages) in [
+            ("hugepagesz=1G hugepages=3", 3),
+            ("hugepages=3 hugepagesz=1G", 0),
+            ("hugepagesz=1G hugepagesz=2M hugepages=3", 0),
+            ("hugepagesz=2M hugepages=9 hugepagesz=1024M hugepages=0x10", 16),
+            ("hugepagesz=1G hugepages=2 hugepages=5", 5),
+            ("default_hugepagesz=1G hugepages=3", 0),
+            ("hugepagesz=1G hugepages=3x", 3),
+            ("hugepagesz hugepages=3", 3),
+            ("hugepagesz=1G hugepages", 1),
+        ] {
+            assert_eq!(limits(text).3, pages, "{text}");
+        }
+        let text = "hugepagesz=1G hugepages=3";
+        assert_eq!(read_as(traits(), WordSize::Bits32, text).gib_pages, 0);
+        assert_eq!(read_as(Traits::default(), WordSize::Bits64, text).gib_pages, 0);
+        let strict = Traits { strict_huge_pages: true, ..traits() };
+        assert_eq!(read_as(strict, WordSize::Bits64, "hugepagesz=1G hugepages=3x").gib_pages, 0);
+        assert_eq!(read_as(strict, WordSize::Bits64, "hugepagesz=1G hugepages=+3").gib_pages, 3);
+    }
+
+    #[test]
+    fn soft_reserved_fake_memory_is_avoided_where_the_stub_knows_it() {
+        let knows = Traits { efi_fake_mem: true, ..traits() };
+        for (text, regions) in [
+            ("efi_fake_mem=64M@1G:0x40000", 1),
+            ("efi_fake_mem=64M@1G:0x10000", 0),
+            ("efi_fake_mem=64M@1G:0x40000x", 0),
+            ("efi_fake_mem=64M@1G", 0),
+            ("efi_fake_mem=64M$1G", 1),
+            ("memmap=64M@1G:0x40000", 0),
+        ] {
+            let found = |traits| read_as(traits, WordSize::Bits64, text).regions.len();
+            assert_eq!(found(knows), regions, "{text}");
+            assert_eq!(found(traits()), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_the_longest_line_is_not_read() {
+        let padding = " ".repeat(LONGEST - "mem=512M".len());
+        assert_eq!(limits(&format!("{padding}mem=512M")).0, 512);
+        // 512 is what is left of 512M, in bytes.
+        assert_eq!(limits(&format!(" {padding}mem=512M")).0, 0);
+        let nothing = " ".repeat(LONGEST);
+        assert_eq!(limits(&format!("{nothing}mem=512M")).0, END / MIB);
+    }
+}

@@ -128,6 +128,11 @@ impl Choice {
         Ok(choice)
     }
 
+    /// Whether the stub looks for a physical place; else it says that it finds none.
+    pub fn searched(&self) -> bool {
+        self.searched
+    }
+
     /// How many physical places there are to draw from.
     pub fn physical_slots(&self) -> u64 {
         let total = self.areas.iter().fold(0u64, |total, area| total.wrapping_add(area.count));

@@ -171,3 +171,167 @@ impl Search<'_, '_> {
         Ok(self.slots.is_full())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::firmware::setup_data;
+    use super::super::super::testing::{Bytes, PARAMS, e820_table, guest};
+    use super::super::slots::Area;
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const MAP: u64 = 0x1_8000;
+    const NODE: u64 = 0x2000;
+
+    fn traits() -> Traits {
+        Traits { efi: true, soft_reserve: true, ..Traits::default() }
+    }
+
+    /// Places for 16 MiB at every 2 MiB, as (first, count) in MiB.
+    fn found_with(
+        memory: &Bytes,
+        traits: Traits,
+        word: WordSize,
+        immovable: &[Span],
+        handover: Handover,
+    ) -> Result<Vec<(u64, u64)>, String> {
+        let mut guest = guest(memory, word);
+        let nodes = setup_data::nodes(&guest)?;
+        let console = Console::new(&guest.page, false);
+        let slots = Slots {
+            avoided: &[],
+            minimum: 16 * MIB,
+            limit: 1 << 46,
+            alignment: 2 * MIB,
+            needed: 16 * MIB,
+            gib_pages: 0,
+            word_mask: u64::MAX,
+            areas: Vec::new(),
+            comparisons: 0,
+        };
+        let mut search = Search { guest: &mut guest, traits, console, immovable, slots };
+        search.run(&nodes, handover)?;
+        let in_mib = |area: &Area| (area.start / MIB, area.count);
+        Ok(search.slots.areas.iter().map(in_mib).collect())
+    }
+
+    fn found(memory: &Bytes, traits: Traits) -> Vec<(u64, u64)> {
+        found_with(memory, traits, WordSize::Bits64, &[], Handover::Unknown).unwrap()
+    }
+
+    fn memory() -> Bytes {
+        let mut memory = Bytes::new(0, 0x2_0000);
+        let map = [(0, 32 * MIB, 1), (32 * MIB, 64 * MIB, 2), (96 * MIB, 18 * MIB, 1)];
+        e820_table(&mut memory, PARAMS, &map);
+        memory
+    }
+
+    /// Type, start and size in MiB, and attributes.
+    fn efi(descriptors: &[(u32, u64, u64, u64)], size: u32) -> Bytes {
+        let mut memory = memory();
+        memory.put(PARAMS + 0x1c0, b"EL64");
+        memory.put(PARAMS + 0x1c8, &size.to_le_bytes());
+        memory.put(PARAMS + 0x1d0, &(MAP as u32).to_le_bytes());
+        memory.put(PARAMS + 0x1d4, &(descriptors.len() as u32 * size + size - 1).to_le_bytes());
+        for (index, (kind, start, len, attributes)) in descriptors.iter().enumerate() {
+            let at = MAP + index as u64 * u64::from(size);
+            memory.put(at, &kind.to_le_bytes());
+            memory.put(at + 8, &(start * MIB).to_le_bytes());
+            memory.put(at + 24, &(len * MIB / 4096).to_le_bytes());
+            memory.put(at + 32, &attributes.to_le_bytes());
+        }
+        memory
+    }
+
+    #[test]
+    fn the_loaders_map_lists_free_ram() {
+        assert_eq!(found(&memory(), traits()), [(16, 1), (96, 2)]);
+    }
+
+    #[test]
+    fn efis_map_is_preferred() {
+        let map = [(7, 32, 16, 0xf), (4, 64, 16, 0xf), (7, 96, 18, 0xf)];
+        for size in [40, 48] {
+            assert_eq!(found(&efi(&map, size), traits()), [(32, 1), (96, 2)]);
+        }
+        let without = Traits { efi: false, ..traits() };
+        assert_eq!(found(&efi(&map, 48), without), [(16, 1), (96, 2)], "CONFIG_EFI off");
+        let mut legacy = efi(&map, 48);
+        legacy.put(PARAMS + 0x1c0, b"EL65");
+        assert_eq!(found(&legacy, traits()), [(16, 1), (96, 2)]);
+    }
+
+    #[test]
+    fn attributes_and_unaccepted_memory() {
+        let reserved = [(7, 32, 16, 0x4_000f), (7, 96, 16, 0xf)];
+        assert_eq!(found(&efi(&reserved, 48), traits()), [(96, 1)]);
+        let unaware = Traits { soft_reserve: false, ..traits() };
+        assert_eq!(found(&efi(&reserved, 48), unaware), [(32, 1), (96, 1)]);
+        let mirrored = [(7, 32, 16, 0xf), (7, 96, 16, 0x1_000f)];
+        assert_eq!(found(&efi(&mirrored, 48), traits()), [(96, 1)]);
+        let mirrored_code = [(7, 32, 16, 0xf), (1, 96, 16, 0x1_000f)];
+        assert_eq!(found(&efi(&mirrored_code, 48), traits()), []);
+        let unaccepted = [(15, 32, 16, 0xf)];
+        assert_eq!(found(&efi(&unaccepted, 48), traits()), []);
+        let accepting = Traits { unaccepted_memory: true, ..traits() };
+        assert_eq!(found(&efi(&unaccepted, 48), accepting), [(32, 1)]);
+    }
+
+    #[test]
+    fn efis_map_may_be_out_of_reach_or_broken() {
+        let mut high = efi(&[(7, 32, 16, 0xf)], 48);
+        high.put(PARAMS + 0x1dc, &1u32.to_le_bytes());
+        let narrow =
+            |memory: &Bytes| found_with(memory, traits(), WordSize::Bits32, &[], Handover::Unknown);
+        assert_eq!(narrow(&high), Ok(vec![(16, 1), (96, 2)]));
+        let wide = found_with(&high, traits(), WordSize::Bits64, &[], Handover::Unknown);
+        assert!(wide.unwrap_err().contains("not RAM"));
+        let mut zero = efi(&[], 48);
+        zero.put(PARAMS + 0x1c8, &[0; 4]);
+        assert!(narrow(&zero).unwrap_err().contains("divides"));
+        zero.put(PARAMS + 0x1c8, &[1]);
+        zero.put(PARAMS + 0x1d4, &[0xff; 4]);
+        assert!(narrow(&zero).is_err());
+    }
+
+    #[test]
+    fn immovable_regions_narrow_the_choice_in_their_order() {
+        let immovable = [
+            Span { start: 98 * MIB, size: 100 * MIB },
+            Span { start: 40 * MIB, size: MIB },
+            Span { start: 0, size: 40 * MIB },
+        ];
+        let found =
+            |spans| found_with(&memory(), traits(), WordSize::Bits64, spans, Handover::Unknown);
+        assert_eq!(found(&immovable), Ok(vec![(16, 1), (98, 1)]));
+        assert_eq!(found(&immovable[1..]), Ok(vec![(16, 1)]));
+        assert!(found(&[Span { start: 20 * MIB, size: u64::MAX - 2 * MIB }]).is_err());
+    }
+
+    /// One node of kexec's, with this many bytes of scratch areas: one at 16 MiB, one at 64 MiB.
+    fn kexec(size: u64) -> Bytes {
+        let mut memory = memory();
+        memory.put(PARAMS + 0x250, &NODE.to_le_bytes());
+        memory.put(NODE + 8, &10u32.to_le_bytes());
+        memory.put(NODE + 32, &MAP.to_le_bytes());
+        memory.put(NODE + 40, &size.to_le_bytes());
+        for (index, word) in [16 * MIB, 18 * MIB, 64 * MIB, 20 * MIB].iter().enumerate() {
+            memory.put(MAP + index as u64 * 8, &word.to_le_bytes());
+        }
+        memory
+    }
+
+    #[test]
+    fn only_scratch_areas_are_used_behind_a_kernel_that_hands_memory_over() {
+        let found =
+            |size, handover| found_with(&kexec(size), traits(), WordSize::Bits64, &[], handover);
+        assert_eq!(found(32, Handover::Known), Ok(vec![(16, 2), (64, 3)]));
+        assert_eq!(found(31, Handover::Known), Ok(vec![(16, 2)]));
+        assert_eq!(found(15, Handover::Known), Ok(vec![(16, 1), (96, 2)]), "no area");
+        assert_eq!(found(1 << 36 | 32, Handover::Known), Ok(vec![(16, 2), (64, 3)]), "an int");
+        assert_eq!(found(1 << 35, Handover::Known), Ok(vec![]), "a negative int");
+        assert_eq!(found(32, Handover::Unknown), Ok(vec![(16, 1), (96, 2)]));
+        assert!(found(32, Handover::Unclear).is_err());
+        assert!(found(1 << 30, Handover::Known).is_err(), "too many");
+    }
+}
