@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! KASLR that puts the kernel over something: a stanza of `mem_avoid` is missing, as it was in real kernels
-//! (arch/x86/boot/compressed/kaslr.c). The only place where the kernel would fit is taken, and the damaged stub goes there.
+//! KASLR that puts the kernel over something: a stanza of `mem_avoid` is missing, as it was in real
+//! kernels (arch/x86/boot/compressed/kaslr.c). The only place where the kernel would fit is taken,
+//! and the damaged stub goes there.
 
 use relocheck::case::{Case, MemoryEntry, MemoryKind, SetupData, SetupDataKind, Span};
 use relocheck::oracle::Rule;
@@ -63,7 +64,6 @@ fn command_line(kernel: &Kernel) {
     assert_over(kernel, without(kernel, COMMAND_LINE, 0, 7), &case, GAP, "command line");
 }
 
-/// Mended by ed09acde44e3 (4.7).
 fn boot_params(kernel: &Kernel) {
     let mut case = tempting(kernel);
     case.places.boot_params = unwritten(kernel);
@@ -74,14 +74,13 @@ fn node(address: u64, kind: SetupDataKind, points_to: Vec<Span>) -> SetupData {
     SetupData { address, kind, len: 24, points_to }
 }
 
-/// Mended by 0cacbfbeb507 (3.17).
 fn setup_data(kernel: &Kernel) {
     let node = node(unwritten(kernel), SetupDataKind::RngSeed, Vec::new());
     let case = Case { setup_data: vec![node], ..tempting(kernel) };
     assert_over(kernel, patched(kernel, SETUP_DATA, 3, &[0xeb]), &case, GAP, "setup_data");
 }
 
-/// Mended by b3c72fc9a78e (5.5).
+/// Before b3c72fc9a78e (5.5) there was no such thing to avoid.
 fn indirect(kernel: &Kernel) {
     let start = GAP + (16 << 20);
     let target = Span { start, end: start + 8 };
@@ -90,8 +89,9 @@ fn indirect(kernel: &Kernel) {
     assert_over(kernel, patched(kernel, INDIRECT, 7, &[0xeb]), &case, GAP, "indirect setup_data");
 }
 
-/// Before 974f221c84b0 (4.7) the stub avoided too little of itself. Here the gap begins 2 MiB below the place where it
-/// decompresses, and ends within it. That a kernel so near does not destroy its own source is luck.
+/// Before 974f221c84b0 (4.7) the stub avoided too little of itself. Here the gap begins 2 MiB below
+/// the place where it decompresses, and ends within it. That a kernel so near does not destroy its
+/// own source is luck.
 fn own(kernel: &Kernel) {
     const LOAD: u64 = 768 << 20;
     let gap = LOAD - (2 << 20);

@@ -111,9 +111,11 @@ pub fn unpredictable(kernel: &Kernel, load: u64) -> Case {
     case(kernel, load, "earlyprintk=ttyS0 acpi=off", 1 << 30)
 }
 
-/// A case with KASLR in which the only usable memory besides the stub's own has room for one kernel, exactly: at [`GAP`].
+/// A case with KASLR in which the only usable memory besides the stub's own has room for one
+/// kernel, exactly: at [`GAP`].
 ///
-/// All random numbers are equal, so that a stub that draws one less relocates the kernel for the same address.
+/// All random numbers are equal, so that a stub that draws one less relocates the kernel for the
+/// same address.
 pub fn tempting(kernel: &Kernel) -> Case {
     let subject = kernel.subject();
     let own = u64::from(kernel.image.header().init_size.expect("a header with init_size"));

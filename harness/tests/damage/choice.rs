@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! KASLR that chooses among the wrong places, or in the wrong way (arch/x86/boot/compressed/kaslr.c).
+//! KASLR that chooses among the wrong places, or in the wrong way
+//! (arch/x86/boot/compressed/kaslr.c).
 
 use relocheck::case::{
     Acpi, Affinity, Case, Efi, EfiEntry, EfiKind, EfiSignature, MemoryEntry, MemoryKind,
@@ -56,7 +57,8 @@ pub fn add(trials: &mut Trials) {
     cloud("choice::rdrand_that_is_ignored_shows", rdrand);
 }
 
-/// The undamaged stub puts the kernel at `right`, the damaged one at `wrong`, and nothing else is the matter.
+/// The undamaged stub puts the kernel at `right`, the damaged one at `wrong`, and nothing else is
+/// the matter.
 fn assert_chosen(kernel: &Kernel, file: Vec<u8>, case: &Case, right: u64, wrong: u64) {
     let judgement = kernel.damaged(file, case);
     assert_says(&judgement, &[(Rule::Kaslr, "output", &hex(right), &hex(wrong))]);

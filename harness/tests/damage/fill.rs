@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Stubs that do as they should by what they happen to find in memory that nobody has written. One run of them conforms:
-//! only a second one, with another fill, shows it.
+//! Stubs that do as they should by what they happen to find in memory that nobody has written. One
+//! run of them conforms: only a second one, with another fill, shows it.
 
 use relocheck::case::Case;
 use relocheck::machine::Fill;
@@ -20,7 +20,8 @@ pub fn add(trials: &mut Trials) {
     cloud("fill::a_text_that_memory_decides_is_found", text);
 }
 
-/// A bit of the byte at the address that this returns is clear in the first fill and set in the second.
+/// A bit of the byte at the address that this returns is clear in the first fill and set in the
+/// second.
 fn differing(case: &Case, bit: u8) -> [u8; 4] {
     let (first, second) = (Fill(case.fill).page(FAR), Fill(SECOND).page(FAR));
     let differs = |(a, b): (&u8, &u8)| a & bit == 0 && b & bit != 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Stubs that hand over with the wrong number of levels of page tables, or do not survive the change
-//! (arch/x86/boot/compressed/pgtable_64.c).
+//! Stubs that hand over with the wrong number of levels of page tables, or do not survive the
+//! change (arch/x86/boot/compressed/pgtable_64.c).
 
 use relocheck::case::Case;
 use relocheck::oracle::Rule;
@@ -14,7 +14,8 @@ const NO_5_LEVELS: &str = "85 c0 75 0f 89 c6 89 c1 0f a2 83 f8 06";
 const LA57: &str = "81 e1 00 00 01 00 0f 84";
 /// `btc $12, %eax` between reading and writing CR4: the trampoline's work.
 const TOGGLE: &str = "0f 20 e0 0f ba f8 0c 0f 22 e0";
-/// `and %rsi, %rcx; mov (%rcx), %rsi; and physical_mask(%rip), %rsi`: CR3, and the first entry of the top level.
+/// `and %rsi, %rcx; mov (%rcx), %rsi; and physical_mask(%rip), %rsi`: CR3, and the first entry of
+/// the top level.
 const FIRST_ENTRY: &str = "48 21 f1 48 8b 31 48 23 35";
 
 pub fn add(trials: &mut Trials) {
@@ -67,8 +68,8 @@ fn ignored_feature(kernel: &Kernel) {
     );
 }
 
-/// What 45b13b424faa (5.2) mended: the change does not take place, and the tables have a level too many. The next
-/// instruction is read from somewhere else, which looks like a jump astray.
+/// What 45b13b424faa (5.2) mended: the change does not take place, and the tables have a level too
+/// many. The next instruction is read from somewhere else, which looks like a jump astray.
 fn not_toggled(kernel: &Kernel) {
     let judgement = kernel.damaged(without(kernel, TOGGLE, 3, 4), &five(kernel, ""));
     for (place, actual) in [("rip", "0x9e0"), ("cr4.LA57", "0x0"), ("cs", "0x8")] {
@@ -80,7 +81,7 @@ fn not_toggled(kernel: &Kernel) {
     }
 }
 
-/// Before eb2266312507 (6.19): CR3 with its flags, and the upper flags of the entry.
+/// Before eb2266312507 (2025): CR3 with its flags, and the upper flags of the entry.
 fn unmasked(kernel: &Kernel) {
     for (offset, len) in [(0, 3), (6, 7)] {
         let file = without(kernel, &format!("{FIRST_ENTRY} ?? ?? ?? ??"), offset, len);

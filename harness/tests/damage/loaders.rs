@@ -37,7 +37,8 @@ fn undamaged(kernel: &Kernel) {
     assert!(result.cases.iter().all(|case| case.judgement.verdict() == Verdict::Conforms));
 }
 
-/// `mov %ebp, %ecx; shr $21, %ecx; xor %cl, 0x100(%rax)`: RBP is where the stub went before KASLR had a say.
+/// `mov %ebp, %ecx; shr $21, %ecx; xor %cl, 0x100(%rax)`: RBP is where the stub went before KASLR
+/// had a say.
 fn by_address(kernel: &Kernel) {
     let code = [0x89, 0xe9, 0xc1, 0xe9, 21, 0x30, 0x88, 0, 1, 0, 0];
     let result = check(&detour(kernel, HAND_OFF, 5, &code).0);

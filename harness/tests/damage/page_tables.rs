@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Page tables that do not map what the kernel touches before it has its own. What the stub itself touches its page
-//! fault handler maps anyway: each object here lies where nobody else has anything.
+//! Page tables that do not map what the kernel touches before it has its own. What the stub itself
+//! touches its page fault handler maps anyway: each object here lies where nobody else has
+//! anything.
 
 use relocheck::case::{Case, SetupData, SetupDataKind};
 use relocheck::oracle::Rule;
@@ -10,11 +11,13 @@ use crate::patch::{HAND_OFF, detour, patched, without};
 
 /// `mov 0x250(%rax), %rbx; test %rbx, %rbx; je`: whether there is any setup_data.
 const SETUP_DATA: &str = "48 8b 98 50 02 00 00 48 85 db 74 40";
-/// `lea 1(%rbx), %rcx; cmp %rcx, %rdx; jb`: where boot_params are mapped; then the command line's address is asked for.
+/// `lea 1(%rbx), %rcx; cmp %rcx, %rdx; jb`: where boot_params are mapped; then the command line's
+/// address is asked for.
 const BOOT_PARAMS: &str = "48 8d 4b 01 48 39 ca 0f 82 ?? ?? ?? ?? e8";
 /// `lea 1(%rax), %rcx; cmp %rcx, %rdx; jb`: where the command line is mapped.
 const COMMAND_LINE: &str = "48 8d 48 01 48 39 ca 0f 82 ?? ?? ?? ??";
-/// `mov %rax, %cr3; add $8, %rsp; pop %rbx; pop %rbp; jmp`: the end of `initialize_identity_maps()`.
+/// `mov %rax, %cr3; add $8, %rsp; pop %rbx; pop %rbp; jmp`: the end of
+/// `initialize_identity_maps()`.
 const LOAD_CR3: &str = "0f 22 d8 48 83 c4 08 5b 5d e9";
 
 /// A page of 2 MiB that nobody touches.
@@ -48,7 +51,8 @@ fn setup_data(kernel: &Kernel) {
     assert_unmapped(kernel, file, &with_node(kernel), "setup_data", FAR);
 }
 
-/// Before b17a45b6e53f (5.10). The stub reads up to the memory map, and what follows lies on the next page.
+/// Before b17a45b6e53f (5.10). The stub reads up to the memory map, and what follows lies on the
+/// next page.
 fn boot_params(kernel: &Kernel) {
     let mut case = plain(kernel, LOAD);
     case.places.boot_params = FAR - 0xd00;
@@ -64,8 +68,8 @@ fn command_line(kernel: &Kernel) {
     assert_unmapped(kernel, file, &case, "command line", FAR);
 }
 
-/// At the hand-off, RCX is made to point to the table with the entries for the first GiB, `change` is run:
-/// `mov %cr3, %rcx; mov (%rcx), %rcx; xor %cl, %cl; mov (%rcx), %rcx; xor %cl, %cl`.
+/// At the hand-off, RCX is made to point to the table with the entries for the first GiB, `change`
+/// is run: `mov %cr3, %rcx; mov (%rcx), %rcx; xor %cl, %cl; mov (%rcx), %rcx; xor %cl, %cl`.
 fn with_entry_changed(kernel: &Kernel, change: &[u8]) -> Vec<u8> {
     let walk = [0x0f, 0x20, 0xd9, 0x48, 0x8b, 0x09, 0x30, 0xc9, 0x48, 0x8b, 0x09, 0x30, 0xc9];
     detour(kernel, HAND_OFF, 5, &[&walk, change].concat()).0

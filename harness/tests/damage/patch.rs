@@ -17,7 +17,8 @@ pub fn patched(kernel: &Kernel, wanted: &str, offset: usize, replacement: &[u8])
         .unwrap_or_else(|error| panic!("{wanted}: {error}"))
 }
 
-/// The image without the `len` bytes (whole instructions) at `offset` of the only place where `wanted` matches.
+/// The image without the `len` bytes (whole instructions) at `offset` of the only place where
+/// `wanted` matches.
 pub fn without(kernel: &Kernel, wanted: &str, offset: usize, len: usize) -> Vec<u8> {
     patched(kernel, wanted, offset, &vec![NOP; len])
 }

@@ -7,8 +7,8 @@ use relocheck::oracle::Rule;
 use crate::bench::{CLOUD, Kernel, LOAD, Trials, assert_says, case, kaslr, plain};
 use crate::patch::{EXTRACT, detour, patched};
 
-/// `movzwl %r12w, %r12d; mov %esi, %ebp; push %rbx; mov %edi, %ebx; mov %r12d, %esi; mov $3, %edi`: what the serial
-/// port's line control is set to.
+/// `movzwl %r12w, %r12d; mov %esi, %ebp; push %rbx; mov %edi, %ebx; mov %r12d, %esi; mov $3, %edi`:
+/// what the serial port's line control is set to.
 const LINE_CONTROL: &str = "45 0f b7 e4 89 f5 53 89 fb 44 89 e6 bf 03 00 00 00";
 /// `lea 4(%rbx), %esi; mov $3, %edi`: modem control.
 const MODEM_CONTROL: &str = "8d 73 04 bf 03 00 00 00";

@@ -69,8 +69,8 @@ fn outside(kernel: &Kernel) {
     assert_code(kernel, file, &case, LOWER, USUAL);
 }
 
-/// Copies 64 bytes of the stub, a comparison of nothing with nothing, over zeroes at 0x9f000, calls it there, and clears
-/// them again.
+/// Copies 64 bytes of the stub, a comparison of nothing with nothing, over zeroes at 0x9f000, calls
+/// it there, and clears them again.
 fn needless(kernel: &Kernel) {
     let function = place(kernel, "f0 07 00 00 48 89 d1 f3 a6 0f 95 c0 0f b6 c0 c3") + 4;
     let [a, b, c, d] = (function as i32 - (cave(kernel) as i32 + 7)).to_le_bytes();
