@@ -39,6 +39,13 @@ pub fn simpler(case: &Case, preferred: u64) -> Vec<Case> {
     if case.asks_for_kaslr() {
         change(&|case| case.command_line = Some("earlyprintk=ttyS0".into()));
     }
+    // An ordinary PC: where the kernel prefers to be, the drawn one may have no memory.
+    if case.load != preferred {
+        change(&|case| {
+            case.load = preferred;
+            case.memory = plain.memory.clone();
+        });
+    }
     for load in nearer(case.load, preferred) {
         change(&|case| case.load = load);
     }

@@ -2,11 +2,18 @@
 
 use super::address::{Place, places};
 use super::*;
-use crate::campaign::draw;
+use crate::campaign::{draw, shrink};
 use crate::case::place;
 use crate::image::fixture::{Fixture, kernel};
+use crate::oracle::{Finding, Judgement, Rule};
 
 fn space(bits64: bool) -> (Image, WordSize, Space) {
+    let (image, word, demands) = image(bits64);
+    let space = Space::new(&image, word, Protocols::All, &[], demands).unwrap();
+    (image, word, space)
+}
+
+fn image(bits64: bool) -> (Image, WordSize, Demands) {
     let mut file = Fixture::new(crate::image::Compression::Gzip, &kernel(bits64, &[0, 0, 0]));
     file.init_size = 48 << 20;
     let mut bytes = file.build();
@@ -19,10 +26,8 @@ fn space(bits64: bool) -> (Image, WordSize, Space) {
         bytes[0x235] = 13;
         bytes[0x236] = 4;
     }
-    let image = Image::parse(bytes).unwrap();
     let demands = Demands { highest_heap: highest, needed: 48 << 20 };
-    let space = Space::new(&image, word, Protocols::All, &[], demands).unwrap();
-    (image, word, space)
+    (Image::parse(bytes).unwrap(), word, demands)
 }
 
 #[test]
@@ -33,6 +38,68 @@ fn every_case_keeps_the_loaders_side_of_the_contract() {
             let case = draw(&space, 99, number).current();
             place(&image, word, &case).unwrap_or_else(|e| panic!("case {number}: {e}: {case:?}"));
         }
+    }
+}
+
+#[test]
+fn every_loader_keeps_its_side_of_the_contract() {
+    for (bits64, loader) in [true, false].into_iter().flat_map(|b| Loader::ALL.map(|l| (b, l))) {
+        let (image, word, demands) = image(bits64);
+        let space = Space::new(&image, word, Protocols::All, &[loader], demands);
+        if !bits64 && loaders::protocol(loader) == Some(Protocol::Bits64) {
+            assert_eq!(space.unwrap_err().field, "xloadflags", "{loader}");
+            continue;
+        }
+        let space = space.unwrap();
+        for (seed, number) in (0..3).flat_map(|seed| (0..100).map(move |number| (seed, number))) {
+            let case = draw(&space, seed, number).current();
+            assert_eq!(case.loader, loader);
+            assert!(loaders::protocol(loader).is_none_or(|protocol| protocol == case.protocol));
+            place(&image, word, &case).unwrap_or_else(|e| panic!("{loader}: {e}: {case:?}"));
+        }
+    }
+}
+
+/// Whatever a case has, a failure that does not need it is shown by a plain case at last.
+#[test]
+fn every_case_shrinks_to_a_plain_one() {
+    for bits64 in [true, false] {
+        let (image, word, space) = space(bits64);
+        for number in 0..2 * Theme::ALL.len() * Loader::ALL.len() {
+            let case = draw(&space, 7, number).current();
+            let (protocol, budget) = (case.protocol, case.budget);
+            if number == 5 {
+                eprintln!("DRAWN {case:#x?}");
+            }
+            let preferred = space.pref_address;
+            let shrunk = shrink(case, broken(), Rule::Memory, preferred, 2000, |case| {
+                place(&image, word, case).ok().map(|_| broken())
+            })
+            .case;
+            let memory = shrunk.memory.clone();
+            let plain = Case {
+                protocol,
+                budget,
+                load: preferred,
+                command_line: Some("earlyprintk=ttyS0 nokaslr".into()),
+                memory,
+                ..Case::default()
+            };
+            assert_eq!(shrunk, plain, "case {number}");
+            assert!(shrunk.memory.len() <= 2, "case {number}: {:?}", shrunk.memory);
+        }
+    }
+}
+
+fn broken() -> Judgement {
+    Judgement {
+        findings: vec![Finding::new(Rule::Memory, "", "", "")],
+        not_judged: vec![],
+        unpredicted: None,
+        landing: None,
+        refused: false,
+        kernel: None,
+        applied: Default::default(),
     }
 }
 
