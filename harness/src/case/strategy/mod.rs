@@ -7,6 +7,7 @@
 
 mod address;
 mod dice;
+mod firmware;
 mod layout;
 mod loaders;
 mod room;
