@@ -6,7 +6,7 @@ use super::landing::Landing;
 use super::scene::Scene;
 use super::{Finding, Rule, placement, trampoline};
 use crate::case::{SCREEN, objects};
-use crate::machine::{PAGE, Placed, Setup};
+use crate::machine::{End, PAGE, Placed, Setup};
 use crate::range::Range;
 
 /// So many ranges are told apart by what lies there; behind that they are only counted.
@@ -82,6 +82,9 @@ fn permitted(scene: &Scene, landing: Option<Landing>) -> Vec<Range> {
     ];
     ranges.extend(scene.case.screen.then_some(SCREEN));
     ranges.extend(whereabouts(scene, landing));
+    // A stub that did not get to its end may have been about to give back what it borrowed.
+    let finished = scene.outcome.end == End::HandOff;
+    ranges.extend(trampoline::borrowed(scene).filter(|_| !finished));
     ranges
 }
 

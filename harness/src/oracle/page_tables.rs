@@ -13,6 +13,9 @@ use crate::reference::Placement;
 
 /// The first release whose stub maps the nodes of setup_data for the kernel.
 const MAPS_SETUP_DATA: (u32, u32) = (5, 19);
+/// What the kernel copies of the command line, however short it is (COMMAND_LINE_SIZE; arch/x86/kernel/head64.c,
+/// `copy_bootdata()`).
+const COMMAND_LINE: u64 = 2048;
 /// The first release whose stub maps boot_params and command line on purpose, and everything else on demand.
 const MAPS_ON_DEMAND: (u32, u32) = (5, 10);
 
@@ -49,7 +52,8 @@ fn needed(
     // The descriptor table that is in force lies in the stub's copy.
     needed.extend(placement.copy.map(|copy| ("stub", Range::new(copy, placement.window.end))));
     needed.extend(objects(case).iter().filter_map(|object| match object.what {
-        "boot_params" | "command line" => Some((object.what, object.range)),
+        "boot_params" => Some((object.what, object.range)),
+        "command line" => Some((object.what, Range::sized(object.range.start, COMMAND_LINE))),
         "setup_data" if since(MAPS_SETUP_DATA) => Some((object.what, object.range)),
         _ => None,
     }));

@@ -32,8 +32,12 @@ pub fn judge(scene: &Scene) -> Vec<Finding> {
     vec![Finding::new(Rule::Trampoline, "code in low memory", text(&expected), text(&ran))]
 }
 
-/// The name of what lies at `address`, if that is the trampoline.
+/// The pages of low memory that the stub borrows.
+pub fn borrowed(scene: &Scene) -> Option<Range> {
+    scene.paging.as_ref().ok().and_then(|paging| paging.trampoline)
+}
+
+/// Whether `address` lies in them.
 pub fn covers(scene: &Scene, address: u64) -> bool {
-    let paging = scene.paging.as_ref().ok();
-    paging.and_then(|paging| paging.trampoline).is_some_and(|range| range.contains(address))
+    borrowed(scene).is_some_and(|range| range.contains(address))
 }

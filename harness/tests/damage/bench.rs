@@ -28,6 +28,8 @@ pub const LINKED: u64 = 16 * MIB;
 pub const LOAD: u64 = 80 * MIB;
 /// The load address from which every kernel here moves to [`LINKED`]: nothing overlaps.
 pub const LOW: u64 = MIB;
+/// The only other place for the kernel in a [`tempting`] case.
+pub const GAP: u64 = 256 * MIB;
 /// Far more blocks than any of these kernels needs.
 const BUDGET: u64 = 1 << 32;
 
@@ -107,6 +109,25 @@ pub fn kaslr(kernel: &Kernel, load: u64) -> Case {
 /// A case in which KASLR chooses, and the reference cannot tell what.
 pub fn unpredictable(kernel: &Kernel, load: u64) -> Case {
     case(kernel, load, "earlyprintk=ttyS0 acpi=off", 1 << 30)
+}
+
+/// A case with KASLR in which the only usable memory besides the stub's own has room for one kernel, exactly: at [`GAP`].
+///
+/// All random numbers are equal, so that a stub that draws one less relocates the kernel for the same address.
+pub fn tempting(kernel: &Kernel) -> Case {
+    let subject = kernel.subject();
+    let own = u64::from(kernel.image.header().init_size.expect("a header with init_size"));
+    let usable = MemoryEntry::usable;
+    let memory =
+        vec![usable(0, 0x9_fc00), usable(LOAD, LOAD + own), usable(GAP, GAP + subject.needed())];
+    Case { timer: vec![0x1234], memory, ..kaslr(kernel, LOAD) }
+}
+
+/// The first page of the [`GAP`] that a kernel there needs, but that decompression does not write.
+pub fn unwritten(kernel: &Kernel) -> u64 {
+    let page = GAP + (kernel.subject().moved.len() as u64).next_multiple_of(0x1000);
+    assert!(page + 0x1000 <= GAP + kernel.subject().needed(), "the kernel has such a page");
+    page
 }
 
 /// A case by `command_line` on a PC whose RAM ends at `memory`.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use relocheck::case::{CaseFile, ImageRef};
+use relocheck::case::{Case, CaseFile, ImageRef};
 use relocheck::image::Compression;
 
 use crate::bench::{CLOUD, Kernel, LOAD, Trials, plain};
@@ -20,6 +20,7 @@ pub fn add(trials: &mut Trials) {
     trials.on(CLOUD, "hostile::broken_images_are_refused", broken_images);
     trials.on(CLOUD, "hostile::a_payload_of_100_gib_is_refused", bomb);
     trials.on(CLOUD, "hostile::cases_that_cannot_be_are_refused_by_field", impossible_cases);
+    trials.on(CLOUD, "hostile::loaders_that_break_the_protocol_are_not_judged", broken_protocol);
 }
 
 /// The program ends with `code`, and says one line that names `path` and contains `why`.
@@ -151,8 +152,6 @@ fn impossible_cases(kernel: &Kernel) {
         2,
         "case.load: 0x5000010 is not a multiple",
     );
-    replaced("load = \"0x5000000\"", "load = \"0xff000\"", 2, "case.load: 0xff000 is below 1 MiB");
-    replaced("load = \"0x5000000\"", "load = \"0x50000000\"", 2, "case.load: there is no RAM");
     replaced("load = \"0x5000000\"", "load = \"five\"", 2, "load");
     let aligned = |value| format!("load = \"0x5000000\"\nkernel_alignment = \"{value}\"");
     replaced(
@@ -161,7 +160,6 @@ fn impossible_cases(kernel: &Kernel) {
         2,
         "case.kernel_alignment: 0x0 is no power of two",
     );
-    replaced("load = \"0x5000000\"", &aligned("0x1000"), 2, "case.kernel_alignment: 0x1000");
     let entry = "\n[[case.memory]]\nstart = \"0x0\"\nend = \"0x1000\"\nkind = \"usable\"\n";
     let many = format!("{entry}{}[[case.memory]]", entry.repeat(126));
     let first = good.find("[[case.memory]]").unwrap();
@@ -174,4 +172,24 @@ fn impossible_cases(kernel: &Kernel) {
     let other = good.replace("sha256 = \"", "sha256 = \"0");
     let path = write(&folder, "other.toml", other.as_bytes());
     assert_refused(&["replay", path.to_str().unwrap()], &kernel.path, 125, "SHA-256 is ");
+}
+
+/// Whatever comes of it would be the loader's fault.
+fn broken_protocol(kernel: &Kernel) {
+    let folder = tempfile::tempdir().unwrap();
+    let image = ImageRef { path: kernel.path.clone(), sha256: kernel.image.sha256() };
+    let loaded = |load| Case { load, ..plain(kernel, LOAD) };
+    let unaligned = Case { kernel_alignment: Some(0x1000), ..plain(kernel, LOAD) };
+    for (case, why) in [
+        (loaded(0xff000), "load: 0xff000 is below 1 MiB"),
+        (loaded(0x5000_0000), "load: there is no RAM for all of "),
+        (unaligned, "kernel_alignment: 0x1000 is less than min_alignment"),
+    ] {
+        let toml = CaseFile::new(image.clone(), case).to_toml();
+        let path = write(&folder, "case.toml", toml.as_bytes());
+        let output = relocheck(&["replay", path.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(said.contains(&format!("the loader breaks the boot protocol: {why}")), "{said}");
+    }
 }

@@ -7,15 +7,25 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod avoid;
 mod bench;
 mod binary;
+mod boot_params;
+mod choice;
+mod fill;
+mod five_levels;
+mod hand_off;
 mod hostile;
+mod loaders;
+mod page_tables;
 mod patch;
 mod payload;
+mod ports;
 mod repeat;
 mod stub;
 mod stub_i386;
 mod table;
+mod trampoline;
 
 use std::process::ExitCode;
 
@@ -27,6 +37,16 @@ fn main() -> ExitCode {
     stub::add(&mut trials);
     stub_i386::add(&mut trials);
     payload::add(&mut trials);
+    hand_off::add(&mut trials);
+    page_tables::add(&mut trials);
+    boot_params::add(&mut trials);
+    trampoline::add(&mut trials);
+    five_levels::add(&mut trials);
+    ports::add(&mut trials);
+    avoid::add(&mut trials);
+    choice::add(&mut trials);
+    fill::add(&mut trials);
+    loaders::add(&mut trials);
     repeat::add(&mut trials);
     binary::add(&mut trials);
     hostile::add(&mut trials);

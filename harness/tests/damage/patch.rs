@@ -17,6 +17,11 @@ pub fn patched(kernel: &Kernel, wanted: &str, offset: usize, replacement: &[u8])
         .unwrap_or_else(|error| panic!("{wanted}: {error}"))
 }
 
+/// The image without the `len` bytes (whole instructions) at `offset` of the only place where `wanted` matches.
+pub fn without(kernel: &Kernel, wanted: &str, offset: usize, len: usize) -> Vec<u8> {
+    patched(kernel, wanted, offset, &vec![NOP; len])
+}
+
 /// Where `wanted` matches, as an offset from the stub's first byte.
 pub fn place(kernel: &Kernel, wanted: &str) -> usize {
     find_in_stub(&kernel.image, &pattern(wanted))
@@ -29,7 +34,7 @@ pub fn detour(kernel: &Kernel, wanted: &str, taken: usize, code: &[u8]) -> (Vec<
     let site = place(kernel, wanted);
     let moved = kernel.image.protected_mode()[site..site + taken].to_vec();
     let (mut file, cave) = replaced(kernel, site, taken, &[code, &moved].concat());
-    let nops = vec![0x90; taken - JUMP];
+    let nops = vec![NOP; taken - JUMP];
     write_stub(&kernel.image, &mut file, site + JUMP, &nops);
     (file, cave)
 }
@@ -41,11 +46,17 @@ pub fn instead(kernel: &Kernel, wanted: &str, offset: usize, taken: usize, code:
 
 /// Length of a near jump.
 const JUMP: usize = 5;
+const NOP: u8 = 0x90;
+
+/// Where the code of a detour goes, as an offset from the stub's first byte.
+pub fn cave(kernel: &Kernel) -> usize {
+    let text: Vec<Option<u8>> = CAVE.bytes().map(Some).collect();
+    find_in_stub(&kernel.image, &text).expect("the stub has the text for the cave")
+}
 
 fn replaced(kernel: &Kernel, site: usize, taken: usize, code: &[u8]) -> (Vec<u8>, usize) {
     let image = &kernel.image;
-    let text: Vec<Option<u8>> = CAVE.bytes().map(Some).collect();
-    let cave = find_in_stub(image, &text).expect("the stub has the text for the cave");
+    let cave = cave(kernel);
     let mut file = image.file().to_vec();
     write_stub(image, &mut file, site, &jump(site, cave));
     let back = jump(cave + code.len(), site + taken);

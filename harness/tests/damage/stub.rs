@@ -43,7 +43,7 @@ pub fn add(trials: &mut Trials) {
     cloud("stub::a_store_where_there_is_no_ram_is_a_fault", outside_ram);
     cloud("stub::a_gdt_left_in_the_loaded_image_shows_at_the_hand_off", old_gdt);
     cloud("stub::a_gdt_left_in_an_overwritten_image_is_a_fault", overwritten_gdt);
-    cloud("stub::swapped_timer_operands_show_in_kaslr", swapped_timer);
+    cloud("stub::swapped_timer_operands_show_in_kaslr_and_ports", swapped_timer);
     cloud("stub::virt_that_starts_from_output_shows_in_placement", virt_from_output);
     cloud("stub::virt_that_starts_from_a_high_output_halts", virt_from_high_output);
     cloud("stub::a_signed_comparison_writes_below_two_gib", signed_comparison);
@@ -258,6 +258,7 @@ fn swapped_timer(kernel: &Kernel) {
         &[
             (Rule::Kaslr, "output", &hex(right.output), "0x"),
             (Rule::Kaslr, "virt", &hex(right.virt), "0x"),
+            (Rule::Ports, "port 0xc2", "not to be written", "written 2 times: 0x43"),
         ],
     );
 }
