@@ -3,6 +3,7 @@
 
 mod check;
 mod draw;
+pub mod kaslr;
 mod run;
 mod shrink;
 mod simplify;

@@ -31,7 +31,7 @@ pub use loader::{SCREEN, place};
 pub use memory::{FIRST_MEGABYTE, MAX_E820_ENTRIES, MemoryEntry, MemoryKind};
 pub use objects::{BiosData, Places, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span};
 pub use preset::Loader;
-pub use strategy::{Demands, Protocols, Space, cases};
+pub use strategy::{Demands, Protocols, Space, budget, cases};
 
 /// How the loader enters the stub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A case file and its image, for the commands that run one case.
+//! Case files: read with their image, by commands that run one case; written, to see a failure again.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 
 use super::Failure;
-use crate::case::{CaseFile, Fault, place};
+use crate::case::{Case, CaseFile, Fault, ImageRef, place};
 use crate::image::Image;
-use crate::oracle::Subject;
+use crate::oracle::{Finding, Judgement, Subject};
 
 /// Reads the case file at `path`, and its image, or the one that `instead` names.
 pub fn open(path: &Path, instead: Option<&PathBuf>) -> Result<(CaseFile, Subject), Failure> {
@@ -36,4 +36,25 @@ pub fn open(path: &Path, instead: Option<&PathBuf>) -> Result<(CaseFile, Subject
         return Err(Failure::usage(anyhow!("{}: case.{error}", path.display())));
     }
     Ok((file, subject))
+}
+
+/// Writes `case`, in which the image at `image` shows what `judgement` says, into `dir`. The name tells the image and the
+/// rule: that of the first finding which is not among `known`, what is wrong with the image itself.
+pub fn save(
+    dir: &Path,
+    image: &Path,
+    sha256: &str,
+    known: &[Finding],
+    case: &Case,
+    judgement: &Judgement,
+) -> anyhow::Result<PathBuf> {
+    let own = judgement.findings.iter().find(|finding| !known.contains(finding));
+    let shown = own.or(judgement.findings.first());
+    let rule = shown.map(|finding| finding.rule.to_string()).unwrap_or_default();
+    let path = dir.join(format!("{}-{rule}.toml", &sha256[..12]));
+    let image = ImageRef { path: std::path::absolute(image)?, sha256: sha256.to_owned() };
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    std::fs::write(&path, CaseFile::new(image, case.clone()).to_toml())
+        .with_context(|| path.display().to_string())?;
+    Ok(path)
 }

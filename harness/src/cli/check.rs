@@ -2,15 +2,15 @@
 //! `relocheck check`: explore images.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
-use super::{Failure, complain, images, print};
+use super::bar::bar;
+use super::{Failure, case, complain, images, print};
 use crate::campaign::{self, ImageResult, Input, Plan, Progress};
-use crate::case::{CaseFile, ImageRef, Loader, Protocol, Protocols};
+use crate::case::{Loader, Protocol, Protocols};
 use crate::exit::Exit;
 use crate::machine::UnicornEngine;
 use crate::oracle::Verdict;
@@ -116,7 +116,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         .build()
         .context("threads")?;
     let engine = UnicornEngine::new();
-    let bar = Bar::new(inputs.len() * plan.bases);
+    let bar = Bar(bar(inputs.len() * plan.bases, "cases"));
     let results = pool.install(|| campaign::check(&engine, &inputs, &plan, &bar));
     bar.0.finish_and_clear();
 
@@ -165,39 +165,16 @@ fn severity(exit: Exit) -> u8 {
     }
 }
 
-/// Writes the simplest failing case of an image, named for the image and the rule.
+/// Writes the simplest failing case of an image.
 fn save(dir: &Path, result: &ImageResult) -> anyhow::Result<Option<PathBuf>> {
-    let (Some((case, judgement)), Ok(facts)) = (&result.shrunk, &result.image) else {
+    let (Some((shrunk, judgement)), Ok(facts)) = (&result.shrunk, &result.image) else {
         return Ok(None);
     };
-    let own = judgement.findings.iter().find(|finding| !facts.findings.contains(finding));
-    let shown = own.or(judgement.findings.first());
-    let rule = shown.map(|finding| finding.rule.to_string()).unwrap_or_default();
-    let name = format!("{}-{rule}.toml", &facts.sha256[..12]);
-    let path = dir.join(name);
-    let image_path = std::path::absolute(&result.input.path)?;
-    let image = ImageRef { path: image_path, sha256: facts.sha256.clone() };
-    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    std::fs::write(&path, CaseFile::new(image, case.clone()).to_toml())
-        .with_context(|| path.display().to_string())
-        .map_err(|error| anyhow!(error))?;
-    Ok(Some(path))
+    let image = &result.input.path;
+    case::save(dir, image, &facts.sha256, &facts.findings, shrunk, judgement).map(Some)
 }
 
 struct Bar(ProgressBar);
-
-impl Bar {
-    fn new(cases: usize) -> Bar {
-        let style = "{bar:40.cyan/blue} {pos}/{len} cases {elapsed} {wide_msg}";
-        let bar = ProgressBar::new(cases as u64);
-        // Unknown to the library only if the constant above is wrong: then the default style serves.
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(250));
-        Bar(bar)
-    }
-}
 
 impl Progress for Bar {
     fn case_done(&self, image: &Input, verdict: Verdict) {

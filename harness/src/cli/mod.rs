@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line: one file per subcommand, nothing but argument handling and printing.
 
+mod bar;
 mod case;
 mod check;
 mod corpus;
 mod images;
 mod inspect;
+mod kaslr;
 mod relocate;
 mod replay;
 mod shrink;
+mod values;
 
 use std::io::{ErrorKind, Write};
 
@@ -32,6 +35,7 @@ enum Command {
     Relocate(relocate::Args),
     Replay(replay::Args),
     Shrink(shrink::Args),
+    Kaslr(kaslr::Args),
     Corpus(corpus::Args),
 }
 
@@ -71,6 +75,7 @@ pub fn main() -> Exit {
         Command::Relocate(args) => relocate::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Shrink(args) => shrink::run_command(args),
+        Command::Kaslr(args) => kaslr::run(args),
         Command::Corpus(args) => corpus::run(args),
     };
     result.unwrap_or_else(|failure| {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 
+use super::values::address;
 use super::{Failure, print};
 use crate::exit::Exit;
 use crate::image::{Image, WordSize};
@@ -36,14 +37,6 @@ pub struct Args {
     /// Where to write.
     #[arg(short = 'o', value_name = "FILE")]
     file: PathBuf,
-}
-
-fn address(text: &str) -> Result<u64, String> {
-    let value = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    value.map_err(|_| "expected an address such as 0x1000000".into())
 }
 
 /// Computes and writes.

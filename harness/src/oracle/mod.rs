@@ -33,7 +33,9 @@ use scene::Scene;
 pub use finding::{Finding, Rule};
 pub use invariance::judge as judge_invariance;
 pub use landing::Landing;
+pub use loaded::Loaded;
 pub use repeat::judge as judge_repeat;
+pub use scene::inputs;
 pub use subject::{Subject, SubjectError};
 
 /// The judgement of one run.

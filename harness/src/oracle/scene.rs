@@ -81,7 +81,7 @@ fn predict(
 }
 
 /// What the machine was told, for the reference.
-fn inputs<'a>(setup: &'a Setup, memory: &'a Loaded<'a>) -> Inputs<'a> {
+pub fn inputs<'a>(setup: &'a Setup, memory: &'a Loaded<'a>) -> Inputs<'a> {
     Inputs {
         memory,
         cpu: Cpu {

@@ -42,7 +42,8 @@ pub fn place(image: &Image, link: Link, load: u64, passed: Passed) -> Placement 
     let copy = copy.filter(|copy| *copy >= output);
     // The heap lies in the bss of the stub's copy: behind what the file has of the stub.
     let heap = Range::new(
-        copy.map_or(output, |copy| copy + image.protected_mode().len() as u64).min(window.end),
+        copy.map_or(output, |copy| copy.saturating_add(image.protected_mode().len() as u64))
+            .min(window.end),
         window.end,
     );
     Placement { output, window, copy, refusal: refusal(link, heap) }

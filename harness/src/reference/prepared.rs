@@ -84,6 +84,8 @@ impl<'a> Prepared<'a> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use proptest::prelude::*;
+
     use super::super::Inputs;
     use super::super::kaslr::rotate_hash;
     use super::super::model::samples;
@@ -110,7 +112,7 @@ mod tests {
 
     fn placement(output: u64) -> Placement {
         let window = Range::sized(output, 16 * MIB);
-        let copy = Some(output + 12 * MIB);
+        let copy = Some(output.saturating_add(12 * MIB));
         Placement { output, window, copy, refusal: Refusal::Never }
     }
 
@@ -286,5 +288,62 @@ mod tests {
             model.predict(&place, &self::inputs(&memory, Cpu::default())).unwrap().output,
             16 * MIB
         );
+    }
+
+    /// Words that loaders and attackers may leave anywhere: pointers to other garbage, borders, and noise.
+    fn garbage() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            (0u64..0x4_0000).prop_map(|address| address & !7),
+            Just(0),
+            Just(u64::MAX),
+            (0u32..64).prop_map(|bit| (1 << bit) - 1),
+            Just(u64::from_le_bytes(*b"EL64EL32")),
+            Just(u64::from_le_bytes(*b"SRAT\x30\x01\0\0")),
+            Just(u64::from_le_bytes(*b"memmap=1")),
+            Just(u64::from_le_bytes(*b"G$1G,2M ")),
+            any::<u64>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_garbage_makes_it_panic_or_hang(
+            words in proptest::collection::vec(garbage(), 0x4_0000 / 8 / 16),
+            strides in proptest::collection::vec(0usize..16, 64),
+            fields in proptest::collection::btree_map(
+                proptest::sample::select(vec![
+                    0x00, 0x07, 0x0e, 0x70, 0xc0, 0xc4, 0xc8, 0x1c0, 0x1c4, 0x1c8, 0x1d0, 0x1d4, 0x1dc,
+                    0x1e8, 0x1ef, 0x218, 0x21c, 0x228, 0x250, 0x260, 0x2d0, 0x2d8, 0x2e0,
+                ]),
+                garbage(),
+                0..12,
+            ),
+            wide in any::<bool>(),
+            verbose in any::<bool>(),
+            load in garbage(),
+        ) {
+            let mut memory = Bytes::new(0, 0x4_0000);
+            for (index, word) in words.iter().enumerate() {
+                let at = index * 16 + strides[index % strides.len()];
+                memory.put(at as u64 * 8 % 0x3_fff8, &word.to_le_bytes());
+            }
+            memory.put(PARAMS, &[0; 4096]);
+            memory.put(PARAMS + 0x228, &(LINE as u32).to_le_bytes());
+            for (offset, value) in &fields {
+                memory.put(PARAMS + offset, &value.to_le_bytes());
+            }
+            let mut model = samples::model(if wide { WordSize::Bits64 } else { WordSize::Bits32 });
+            model.verbose = verbose;
+            model.traits.srat = true;
+            model.traits.srat_limit = Some(128);
+            model.traits.acpi_rsdp = true;
+            model.traits.unaccepted_memory = true;
+            model.traits.efi_fake_mem = true;
+            model.handover = super::super::kaslr::Handover::Known;
+            let place = placement(load.max(16 * MIB) & !0xfff);
+            let inputs = Inputs { load, ..inputs(&memory, Cpu { la57: true, ..Cpu::default() }) };
+            let _ = model.paging(&place, &inputs);
+            let _ = model.boot_params(&place, &inputs);
+        }
     }
 }

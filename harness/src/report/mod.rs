@@ -2,9 +2,11 @@
 //! Tells people and programs what a check found.
 
 mod json;
+mod kaslr;
 mod regression;
 mod text;
 
 pub use json::{Report, judgement_report};
+pub use kaslr::KaslrReport;
 pub use regression::regression;
 pub use text::{judgement_text, table};

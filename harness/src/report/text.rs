@@ -191,7 +191,8 @@ fn brief(case: &Case) -> String {
     text
 }
 
-fn color(verdict: Verdict) -> Style {
+/// How a verdict is shown on a terminal.
+pub fn color(verdict: Verdict) -> Style {
     let color = match verdict {
         Verdict::Conforms => AnsiColor::Green,
         Verdict::CannotJudge => AnsiColor::Yellow,

@@ -94,8 +94,13 @@ pub fn fragment(space: &Space, case: &mut Case, dice: &mut Dice) {
     if dice.once_in(4) {
         crowd(&mut case.memory, dice);
     }
+    if dice.once_in(8) {
+        // A loader that tells nothing.
+        case.memory.retain(|entry| entry.kind == MemoryKind::Usable);
+        case.memory.iter_mut().for_each(|entry| entry.kind = MemoryKind::Unlisted);
+    }
     if dice.once_in(4) {
-        let shift = dice.below(case.memory.len() as u64) as usize;
+        let shift = dice.below(case.memory.len().max(1) as u64) as usize;
         case.memory.rotate_left(shift);
     }
 }

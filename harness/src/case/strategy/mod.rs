@@ -7,6 +7,7 @@
 
 mod address;
 mod dice;
+mod firmware;
 mod layout;
 mod loaders;
 mod room;
@@ -152,7 +153,7 @@ impl Space {
 
 /// Translated blocks that a run may take: more than ten times what distribution kernels needed per byte of
 /// output (LZ4 0.5, zstd 2, xz 9 on x86_64 and 18 on i386), in proportion for the others.
-fn budget(payload: &Payload) -> u64 {
+pub fn budget(payload: &Payload) -> u64 {
     let per_byte = match payload.compression {
         Compression::Lz4 | Compression::Lzo => 16,
         Compression::Zstd | Compression::Gzip => 64,

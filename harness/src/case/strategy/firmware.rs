@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Machines with EFI, and with ACPI tables that say what memory can be unplugged.
+
+use super::dice::Dice;
+use super::layout::{self, room};
+use super::theme::{LOW, reach};
+use super::{GIB, MIB, Space};
+use crate::case::{
+    Acpi, Affinity, Case, Efi, EfiEntry, EfiKind, EfiSignature, MemoryKind, SETUP_DATA_HEADER,
+    SetupData, SetupDataKind,
+};
+use crate::image::WordSize;
+use crate::machine::PAGE;
+use crate::range::Range;
+
+/// EFI's view of the case's memory, and its tables. After a kexec there is a node of setup_data as well.
+pub fn efi(space: &Space, case: &mut Case, dice: &mut Dice) {
+    let signature = match space.word {
+        WordSize::Bits64 => dice.of(&[EfiSignature::EL64, EfiSignature::EL32]),
+        WordSize::Bits32 => dice.of(&[EfiSignature::EL32, EfiSignature::EL64]),
+    };
+    let mut room = room(space, case);
+    let entry = |range: Range, kind| EfiEntry {
+        start: range.start & !(PAGE - 1),
+        end: range.end.next_multiple_of(PAGE),
+        kind,
+        mirror: false,
+        soft_reserved: false,
+    };
+    let descriptor_size = dice.of(&[48, 40, 56]);
+    let bounds = reach(space, case);
+    // Twice as many descriptors as entries, and some more.
+    let map_size = (case.memory.len() as u64 * 3 + 8) * u64::from(descriptor_size);
+    let (Some(tables), Some(map)) =
+        (room.find(dice, PAGE, PAGE, LOW), room.find(dice, map_size, PAGE, bounds))
+    else {
+        return;
+    };
+    for own in [tables, map] {
+        layout::set_apart(&mut case.memory, own, MemoryKind::Reserved);
+    }
+    let mut memory = Vec::new();
+    let firmware = dice.once_in(2);
+    for known in &case.memory {
+        if known.range().is_empty() || known.end & !(PAGE - 1) <= known.start {
+            continue;
+        }
+        let kind = match known.kind {
+            MemoryKind::Usable => EfiKind::Conventional,
+            MemoryKind::Acpi => EfiKind::AcpiReclaim,
+            MemoryKind::Nvs => EfiKind::AcpiNvs,
+            MemoryKind::Unusable => EfiKind::Unusable,
+            MemoryKind::Pmem => EfiKind::Persistent,
+            MemoryKind::Reserved | MemoryKind::Unlisted => EfiKind::Reserved,
+        };
+        let whole = Range::new(known.start, known.end & !(PAGE - 1));
+        // Firmware leaves its own pieces behind, which e820 calls free.
+        let middle = whole.start + dice.below(whole.len() / PAGE) * PAGE;
+        if kind == EfiKind::Conventional && firmware && middle > whole.start {
+            let own = dice.of(&[
+                EfiKind::BootServicesData,
+                EfiKind::LoaderCode,
+                EfiKind::LoaderData,
+                EfiKind::BootServicesCode,
+                EfiKind::RuntimeServicesData,
+                EfiKind::RuntimeServicesCode,
+                EfiKind::Unaccepted,
+                EfiKind::Mmio,
+            ]);
+            let end = (middle + dice.below(64) * MIB + PAGE).min(whole.end);
+            memory.push(entry(Range::new(whole.start, middle), kind));
+            memory.push(entry(Range::new(middle, end), own));
+            memory.push(entry(Range::new(end, whole.end), kind));
+        } else {
+            memory.push(entry(whole, kind));
+        }
+    }
+    memory.retain(|entry| !entry.range().is_empty());
+    let marks = dice.below(4);
+    for entry in &mut memory {
+        entry.mirror = marks == 2 && dice.once_in(2);
+        entry.soft_reserved = marks == 3 && dice.once_in(3);
+    }
+    case.efi =
+        Some(Efi { signature, tables: tables.start, map: map.start, descriptor_size, memory });
+    if dice.once_in(2) {
+        acpi(space, case, dice);
+    }
+    // Firmware that has been through a kexec has ACPI, too.
+    if case.acpi.is_some()
+        && signature == EfiSignature::EL64
+        && space.word == WordSize::Bits64
+        && dice.once_in(2)
+    {
+        let mut room = layout::room(space, case);
+        let len = 96;
+        if let Some(at) = room.find(dice, SETUP_DATA_HEADER + len, 16, bounds) {
+            let kind = SetupDataKind::Efi;
+            let points_to = Vec::new();
+            let node = SetupData { address: at.start, kind, len: len as u32, points_to };
+            case.setup_data.push(node);
+        }
+    }
+}
+
+/// ACPI's tables, with what the command line may say of them.
+pub fn acpi(space: &Space, case: &mut Case, dice: &mut Dice) {
+    let mut room = room(space, case);
+    let at_bios = Range::sized(0xe_0000 + dice.below(0x1_0000) / 16 * 16, 16);
+    let place = dice.below(3);
+    let found = if place == 0 { Some(at_bios) } else { room.find(dice, PAGE, 16, LOW) };
+    let Some(found) = found else { return };
+    if place != 0 {
+        layout::set_apart(&mut case.memory, found, MemoryKind::Acpi);
+    }
+    let mut affinity = Vec::new();
+    let end = case.memory.iter().map(|entry| entry.end).max().unwrap_or(GIB);
+    for _ in 0..dice.below(5) {
+        let start = dice.below(end / (64 * MIB)) * 64 * MIB;
+        let len = dice.of(&[GIB, 64 * MIB, space.needed, space.needed + space.kernel_alignment, 0]);
+        affinity.push(Affinity { start, end: start + len, hot_pluggable: dice.once_in(3) });
+    }
+    case.acpi = Some(Acpi { address: found.start, in_boot_params: place == 1, affinity });
+    let word = match dice.below(6) {
+        3 => "acpi=off".to_owned(),
+        4 => "acpi=rsdt".to_owned(),
+        5 => format!("acpi_rsdp={:#x}", found.start),
+        _ => return,
+    };
+    if let Some(line) = &mut case.command_line {
+        *line = format!("{line} {word}");
+    }
+}
