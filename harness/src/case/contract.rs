@@ -16,6 +16,9 @@ use crate::range::Range;
 pub(super) const COMMAND_LINE_SIZE: usize = 2048;
 /// Blocks that a run may take at most: some minutes, and ten times what the largest kernels need.
 const LARGEST_BUDGET: u64 = 1 << 38;
+/// More setup_data than any loader passes on.
+const MOST_NODES: usize = 1024;
+const MOST_SETUP_DATA: u64 = 16 << 20;
 const FOUR_GIB: u64 = 1 << 32;
 const XLF_KERNEL_64: u16 = 1;
 const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 2;
@@ -169,6 +172,7 @@ fn check_cpu(word: WordSize, case: &Case) -> Result<(), CaseError> {
 }
 
 fn check_objects(case: &Case) -> Result<(), CaseError> {
+    check_addresses(case)?;
     if let Some(line) = &case.command_line {
         if line.contains('\0') {
             return Err(impossible("command_line", "contains a NUL"));
@@ -184,12 +188,14 @@ fn check_objects(case: &Case) -> Result<(), CaseError> {
             let problem = format!("len is {}, at least {least} is needed", node.len);
             return Err(impossible("setup_data", problem));
         }
-        if node.len > 1 << 20 {
-            return Err(impossible("setup_data", "a node of more than 1 MiB"));
-        }
         for span in &node.points_to {
             check_bounds("setup_data", span.range())?;
         }
+    }
+    let total: u64 = case.setup_data.iter().map(|node| node.range().len()).sum();
+    if case.setup_data.len() > MOST_NODES || total > MOST_SETUP_DATA {
+        let problem = format!("more than {MOST_NODES} nodes or {MOST_SETUP_DATA:#x} bytes");
+        return Err(impossible("setup_data", problem));
     }
     if let Some(efi) = &case.efi {
         if !(efi::LEAST_DESCRIPTOR..=4096).contains(&efi.descriptor_size) {
@@ -221,6 +227,20 @@ fn check_objects(case: &Case) -> Result<(), CaseError> {
     }
     for object in objects(case) {
         check_bounds(object.field, object.range)?;
+    }
+    Ok(())
+}
+
+/// Nothing begins where no address is.
+fn check_addresses(case: &Case) -> Result<(), CaseError> {
+    let mut addresses = vec![("places.page_tables", case.places.page_tables)];
+    addresses.extend(case.setup_data.iter().map(|node| ("setup_data", node.address)));
+    addresses.extend(case.acpi.iter().map(|acpi| ("acpi.address", acpi.address)));
+    if let Some(efi) = &case.efi {
+        addresses.extend([("efi.tables", efi.tables), ("efi.map", efi.map)]);
+    }
+    for (field, address) in addresses {
+        check_bounds(field, Range::sized(address, 1))?;
     }
     Ok(())
 }
