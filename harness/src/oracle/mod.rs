@@ -67,8 +67,8 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// Why a rule could not be applied, where one could not.
     pub not_judged: Vec<String>,
-    /// Why KASLR's choice could only be tested for being allowed, not for being the right one; `None` if it was
-    /// predicted, or if there was nothing to choose.
+    /// Why something could only be tested for being allowed, not for being right: KASLR's choice, boot_params, or the
+    /// levels of paging; `None` if all was predicted.
     pub unpredicted: Option<String>,
     /// Where the kernel ended up, if it was started.
     pub landing: Option<Landing>,
@@ -114,7 +114,7 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
 }
 
 fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
-    judgement.unpredicted = scene.prediction.as_ref().err().cloned();
+    judgement.unpredicted = scene.unpredicted();
     match ending::judge(scene) {
         Ok(ending) => {
             judgement.refused = scene.outcome.end == End::Halted && ending.is_none();

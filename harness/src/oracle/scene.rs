@@ -59,6 +59,14 @@ impl<'a> Scene<'a> {
             placement,
         })
     }
+
+    /// What cannot be predicted of this run, and why.
+    pub fn unpredicted(&self) -> Option<String> {
+        let why = |what: &str, why: Option<&String>| why.map(|why| format!("{what}: {why}"));
+        why("KASLR's choice", self.prediction.as_ref().err())
+            .or_else(|| why("boot_params", self.hand_over.as_ref().err()))
+            .or_else(|| why("levels of paging", self.paging.as_ref().err()))
+    }
 }
 
 fn predict(

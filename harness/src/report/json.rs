@@ -113,9 +113,9 @@ pub struct JudgementReport {
     findings: Vec<Finding>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_judged: Vec<String>,
-    /// Why KASLR's choice was not predicted.
+    /// What was not predicted, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    kaslr_not_predicted: Option<String>,
+    not_predicted: Option<String>,
 }
 
 impl Summary {
@@ -174,7 +174,7 @@ pub fn judgement_report(judgement: &Judgement) -> JudgementReport {
         refused: judgement.refused,
         findings: judgement.findings.clone(),
         not_judged: judgement.not_judged.clone(),
-        kaslr_not_predicted: judgement.unpredicted.clone(),
+        not_predicted: judgement.unpredicted.clone(),
     }
 }
 
