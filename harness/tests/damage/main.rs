@@ -10,6 +10,7 @@ mod common;
 mod bench;
 mod binary;
 mod hostile;
+mod kaslr;
 mod patch;
 mod payload;
 mod repeat;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     stub::add(&mut trials);
     stub_i386::add(&mut trials);
     payload::add(&mut trials);
+    kaslr::add(&mut trials);
     repeat::add(&mut trials);
     binary::add(&mut trials);
     hostile::add(&mut trials);
