@@ -104,7 +104,7 @@ fn every_command_has_help() -> Result<(), Failed> {
     }
     let commands: Vec<&str> =
         all.iter().filter(|(path, _)| path.len() == 1).map(|(path, _)| path[0].as_str()).collect();
-    for command in ["check", "inspect", "relocate", "replay", "corpus"] {
+    for command in ["check", "inspect", "relocate", "replay", "kaslr", "corpus"] {
         assert!(commands.contains(&command), "{command} is missing among {commands:?}");
     }
     Ok(())
@@ -126,6 +126,14 @@ fn wrong_arguments() -> Result<(), Failed> {
         (&["relocate", "bzImage", "-o", "kernel.bin"], "--output"),
         (&["relocate", "bzImage", "--output", "1MiB", "-o", "kernel.bin"], "0x1000000"),
         (&["replay"], "CASE"),
+        (&["kaslr"], "IMAGE"),
+        (&["kaslr", "--samples", "0", "bzImage"], "--samples"),
+        (&["kaslr", "--samples", "99999999", "bzImage"], "10000000"),
+        (&["kaslr", "--memory", "8GB", "bzImage"], "a size such as 512M or 8G"),
+        (&["kaslr", "--memory", "17T", "bzImage"], "2M to 16T"),
+        (&["kaslr", "--load", "16M", "bzImage"], "0x1000000"),
+        (&["kaslr", "--protocol", "all", "bzImage"], "possible values: 32, 64"),
+        (&["kaslr", "--case", "case.toml", "--memory", "1G", "bzImage"], "--memory"),
         (&["corpus", "list", "no-such-set"], "default, generations"),
         (&["corpus", "path", "no-such-kernel"], "no-such-kernel"),
         (&["corpus", "--manifest", "absent.toml", "list"], "absent.toml"),
@@ -153,6 +161,9 @@ fn bad_files() -> Result<(), Failed> {
         &["check", "text"],
         &["check", "tree"],
         &["relocate", "absent", "--output", "0x1000000", "-o", "kernel.bin"],
+        &["kaslr", "absent"],
+        &["kaslr", "text"],
+        &["kaslr", "tree"],
         &["replay", "absent"],
         &["replay", "bad.toml"],
     ] {
@@ -236,6 +247,9 @@ fn tamed(command: &str) -> (String, i32) {
     if command.starts_with("relocheck check") && !command.contains("--bases") {
         command = command.replacen(" check", " check --bases 1", 1);
     }
+    if command.starts_with("relocheck kaslr") && !command.contains("--runs") {
+        command = command.replacen(" kaslr", " kaslr --runs 1", 1);
+    }
     if command.starts_with("relocheck corpus") && command.contains(" fetch") {
         command += " --help";
     }
@@ -290,7 +304,7 @@ fn not_relocatable(image: PathBuf) -> Result<(), Failed> {
     let mut file = std::fs::read(image)?;
     file[RELOCATABLE_KERNEL] = 0;
     std::fs::write(dir.path().join("fixed"), file)?;
-    for command in ["check", "inspect"] {
+    for command in ["check", "inspect", "kaslr"] {
         let output = relocheck(dir.path(), &[command, "fixed"]);
         expect(command, &output, 125)?;
         assert!(stderr(&output).contains("relocatable_kernel"), "{output:?}");

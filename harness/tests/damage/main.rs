@@ -16,6 +16,7 @@ mod fill;
 mod five_levels;
 mod hand_off;
 mod hostile;
+mod kaslr;
 mod loaders;
 mod page_tables;
 mod patch;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     choice::add(&mut trials);
     fill::add(&mut trials);
     loaders::add(&mut trials);
+    kaslr::add(&mut trials);
     repeat::add(&mut trials);
     binary::add(&mut trials);
     hostile::add(&mut trials);

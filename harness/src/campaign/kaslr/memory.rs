@@ -29,6 +29,21 @@ pub struct Unused {
     pub why: String,
 }
 
+/// The free memory of a machine, in ascending ranges that do not overlap.
+pub fn free(case: &Case) -> Vec<Range> {
+    let usable = case.memory.iter().filter(|entry| entry.kind == MemoryKind::Usable);
+    let mut ranges: Vec<Range> = usable.map(|entry| entry.range()).collect();
+    ranges.sort_unstable();
+    let mut free: Vec<Range> = Vec::new();
+    for range in ranges {
+        match free.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => free.push(range),
+        }
+    }
+    free
+}
+
 /// What KASLR must not overwrite, in the order of addresses: what the loader placed, and the stub itself as it is when it
 /// chooses.
 pub fn kept(image: &Image, case: &Case, placement: &Placement) -> Vec<Kept> {
@@ -55,16 +70,9 @@ pub fn unused(case: &Case, places: &Places, needed: u64, kept: &[Kept]) -> Vec<U
             Range::new(stretch.start, last.saturating_add(needed))
         })
         .collect();
-    let mut free: Vec<Range> = case
-        .memory
-        .iter()
-        .filter(|entry| entry.kind == MemoryKind::Usable)
-        .map(|entry| entry.range())
-        .collect();
-    free.sort_unstable();
     let ends = places.ends();
     let mut unused = Vec::new();
-    for range in free.iter().flat_map(|range| without(*range, &covered)) {
+    for range in free(case).iter().flat_map(|range| without(*range, &covered)) {
         if range.len() < places.step && ends.is_some_and(|(low, _)| range.start > low) {
             continue;
         }
@@ -156,5 +164,13 @@ mod tests {
         assert_eq!(unused(&case, &places, 0x1000, &[]), []);
         let nowhere = Places::new(&[], 0x1000).unwrap();
         assert_eq!(unused(&case, &nowhere, 0x10_0000, &[])[0].why, "too small");
+    }
+
+    #[test]
+    fn memory_that_is_listed_twice_is_free_once() {
+        let memory = [(0x3000, 0x5000), (0, 0x1000), (0x4000, 0x6000), (0x6000, 0x7000)];
+        let memory = memory.map(|(start, end)| entry(start, end)).to_vec();
+        let found = free(&Case { memory, ..Case::default() });
+        assert_eq!(found, [Range::new(0, 0x1000), Range::new(0x3000, 0x7000)]);
     }
 }

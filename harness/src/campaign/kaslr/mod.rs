@@ -19,7 +19,7 @@ use crate::reference::{self, Cpu, Passed, Placement, Prediction, Prepared, Refus
 
 pub use draw::{Column, Draw, Histogram};
 pub use fit::Fit;
-pub use memory::{Kept, Unused};
+pub use memory::{Kept, Unused, free};
 pub use observe::{Observed, case_of};
 pub use places::{Places, Stretch};
 
@@ -117,7 +117,9 @@ pub fn survey(
     let choices = Choices::new(subject, &case, &placement, &inputs)?;
     let choose = |answers| (answers, choices.choose(inputs.cpu, &answers));
     let planned: Vec<_> = answers(plan.seed).take(plan.runs).map(choose).collect();
-    let samples = answers(plan.seed).take(plan.samples).map(choose);
+    // Without KASLR all samples are the same.
+    let count = if choices.off.is_some() { 0 } else { plan.samples };
+    let samples = answers(plan.seed).take(count).map(choose);
     let (physical, virtual_base) = draws(&choices, subject, samples.map(|(_, sample)| sample))?;
     let kept = memory::kept(&subject.image, &case, &placement);
     Ok(Surveyed {

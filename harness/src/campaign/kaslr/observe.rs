@@ -34,6 +34,10 @@ impl Observed {
             let finding = Finding::new(Rule::Kaslr, "choice", said(expected), said(actual));
             observed.judgement.findings.push(finding);
         }
+        let said = &mut observed.judgement;
+        if said.landing.is_none() && said.findings.is_empty() && said.not_judged.is_empty() {
+            said.not_judged.push("the stub stopped, as it may at this load address".into());
+        }
         observed
     }
 
@@ -109,7 +113,9 @@ mod tests {
 
     #[test]
     fn a_kernel_that_was_not_started_agrees_with_nothing() {
-        assert!(!observed(None, vec![]).agrees());
+        let stopped = observed(None, vec![]);
+        assert!(!stopped.agrees());
+        assert_eq!(stopped.judgement.verdict(), Verdict::CannotJudge);
         let right = observed(Some((0x100_0000, 0x200_0000)), vec![]);
         assert!(right.agrees() && right.judgement.findings.is_empty());
     }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::KaslrReport;
-use crate::campaign::kaslr::{Draw, Observed};
+use crate::campaign::kaslr::{Draw, Observed, Stretch};
 use crate::case::Case;
 use crate::oracle::{Finding, Verdict};
 use crate::range::Range;
@@ -33,8 +33,8 @@ struct Document<'a> {
     physical: DrawReport,
     #[serde(rename = "virtual")]
     virtual_base: Option<DrawReport>,
-    kept: Vec<Piece<'a>>,
-    unused: Vec<Piece<'a>>,
+    kept: Vec<KeptReport>,
+    unused: Vec<UnusedReport<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     image_findings: &'a [Finding],
     agreeing: usize,
@@ -48,11 +48,23 @@ struct Place {
 }
 
 #[derive(Serialize)]
-struct Piece<'a> {
+struct KeptReport {
+    what: &'static str,
+    #[serde(flatten)]
+    range: RangeReport,
+}
+
+#[derive(Serialize)]
+struct UnusedReport<'a> {
+    why: &'a str,
+    #[serde(flatten)]
+    range: RangeReport,
+}
+
+#[derive(Serialize)]
+struct RangeReport {
     start: String,
     end: String,
-    #[serde(rename = "why")]
-    text: &'a str,
 }
 
 #[derive(Serialize)]
@@ -108,7 +120,9 @@ struct RunReport {
 /// The whole document.
 pub fn render(report: &KaslrReport) -> serde_json::Result<String> {
     let KaslrReport { name, path, subject, seed, surveyed } = *report;
-    let piece = |range: Range, text| Piece { start: hex(range.start), end: hex(range.end), text };
+    let range = |range: Range| RangeReport { start: hex(range.start), end: hex(range.end) };
+    let kept = surveyed.kept.iter();
+    let unused = surveyed.unused.iter();
     let document = Document {
         version: VERSION,
         name,
@@ -125,8 +139,8 @@ pub fn render(report: &KaslrReport) -> serde_json::Result<String> {
         unmoved: place(surveyed.unmoved),
         physical: draw(&surveyed.physical),
         virtual_base: surveyed.virtual_base.as_ref().map(draw),
-        kept: surveyed.kept.iter().map(|kept| piece(kept.range, kept.what)).collect(),
-        unused: surveyed.unused.iter().map(|unused| piece(unused.range, &unused.why)).collect(),
+        kept: kept.map(|k| KeptReport { what: k.what, range: range(k.range) }).collect(),
+        unused: unused.map(|u| UnusedReport { why: &u.why, range: range(u.range) }).collect(),
         image_findings: &surveyed.image_findings,
         agreeing: surveyed.agreeing(),
         runs: surveyed.runs.iter().enumerate().map(run).collect(),
@@ -148,7 +162,7 @@ fn place(at: Prediction) -> Place {
 }
 
 fn draw(draw: &Draw) -> DrawReport {
-    let area = |stretch: &crate::campaign::kaslr::Stretch| AreaReport {
+    let area = |stretch: &Stretch| AreaReport {
         start: hex(stretch.start),
         places: stretch.count,
         listed: stretch.weight,

@@ -7,8 +7,7 @@ use std::fmt::Write;
 
 use self::panel::{Mark, Panel};
 use super::{KaslrReport, size};
-use crate::campaign::kaslr::{Draw, Surveyed};
-use crate::case::MemoryKind;
+use crate::campaign::kaslr::{Draw, Observed, Surveyed, free};
 use crate::range::Range;
 
 /// Width of the picture.
@@ -16,10 +15,12 @@ const WIDTH: u32 = 960;
 /// Height of the title, and of the key below the panels.
 const HEAD: u32 = 64;
 const KEY: u32 = 36;
+/// So many characters of a name fit into the title.
+const LONGEST_NAME: usize = 32;
 
 const STYLE: &str = "\
 text{font:13px sans-serif;fill:#24292f}
-.title{font-size:17px;font-weight:bold}.head{font-weight:bold}.dim{fill:#57606a}.tick{font-size:11px;fill:#57606a}
+.title{font-size:17px;font-weight:bold}.head{font-weight:bold}.dim{font-size:12px;fill:#57606a}.tick{font-size:11px;fill:#57606a}
 .page{fill:#ffffff}.frame{stroke:#8c959f;fill:none}.grid{stroke:#d8dee4}
 .bar{fill:#54a0e8}.even{stroke:#9a3fb5;stroke-width:1.5;fill:none}
 .free{fill:#b8e0c2}.kept{fill:#d4762c}.run{fill:#1a7f37;fill-opacity:.75}.wrong{fill:#cf222e}
@@ -42,7 +43,9 @@ pub fn render(report: &KaslrReport) -> String {
          <rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\"/>\n"
     );
     let release = report.subject.image.release().map_or(String::new(), |r| r.to_string());
-    let title = format!("Where KASLR puts {} ({release} {})", report.name, report.subject.word);
+    let name = cut(report.name, LONGEST_NAME);
+    let release = cut(&release, LONGEST_NAME);
+    let title = format!("Where KASLR puts {name} ({release} {})", report.subject.word);
     let _ = writeln!(svg, "<title>{}</title>", escaped(&title));
     let _ = writeln!(svg, "<text class=\"title\" x=\"24\" y=\"30\">{}</text>", escaped(&title));
     let _ = writeln!(
@@ -81,12 +84,11 @@ fn subtitle(report: &KaslrReport) -> String {
 
 fn physical(surveyed: &Surveyed) -> Panel<'_> {
     let draw = &surveyed.physical;
-    let usable = surveyed.case.memory.iter().filter(|entry| entry.kind == MemoryKind::Usable);
-    let free: Vec<Range> = usable.map(|entry| entry.range()).collect();
+    let free = free(&surveyed.case);
     let end = free.iter().map(|range| range.end).max().unwrap_or(0);
     let end = draw.places.ends().map_or(end, |(_, high)| end.max(high + draw.places.step));
     let name = if surveyed.virtual_base.is_some() { "physical address" } else { "address" };
-    let mark = |run: &crate::campaign::kaslr::Observed| {
+    let mark = |run: &Observed| {
         let found = run.found()?;
         Some(Mark { address: found.output, right: found.output == run.expected.output })
     };
@@ -104,7 +106,7 @@ fn virtual_base<'a>(surveyed: &Surveyed, draw: &'a Draw) -> Panel<'a> {
     /// KERNEL_IMAGE_SIZE with RANDOMIZE_BASE (asm/page_64_types.h): what the kernel's mapping has room for.
     const ROOM: u64 = 1 << 30;
     let end = draw.places.ends().map_or(0, |(_, high)| high.saturating_add(draw.places.step));
-    let mark = |run: &crate::campaign::kaslr::Observed| {
+    let mark = |run: &Observed| {
         let found = run.found()?;
         Some(Mark { address: found.virt, right: found.virt == run.expected.virt })
     };
@@ -133,9 +135,10 @@ fn heading(name: &str, draw: &Draw) -> String {
 
 fn key(svg: &mut String, surveyed: &Surveyed, y: u32) {
     let disagree = surveyed.runs.iter().any(|run| !run.agrees());
+    let drawn = surveyed.off.is_none();
     let entries = [
-        ("bar", "samples of the model", true),
-        ("even", "an even draw", true),
+        ("bar", "samples of the model", drawn),
+        ("even", "an even draw", drawn),
         ("free", "free memory", true),
         ("kept", "must not be overwritten", !surveyed.kept.is_empty()),
         ("run", "run of the image", !surveyed.runs.is_empty()),
@@ -159,6 +162,14 @@ fn key(svg: &mut String, surveyed: &Surveyed, y: u32) {
         let _ =
             writeln!(svg, "<text class=\"tick\" x=\"{}\" y=\"{}\">{text}</text>", x + 20, y + 4);
         x += 44 + 6 * text.len() as u32;
+    }
+}
+
+/// The first `most` characters.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", &text[..end]),
     }
 }
 

@@ -6,8 +6,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use super::{KaslrReport, size};
-use crate::campaign::kaslr::{Draw, Fit, Histogram, Surveyed};
-use crate::case::MemoryKind;
+use crate::campaign::kaslr::{Draw, Fit, Histogram, Surveyed, free};
 use crate::oracle::Finding;
 use crate::report::text::color;
 
@@ -37,8 +36,7 @@ fn head(text: &mut String, report: &KaslrReport) {
     let bold = Style::new().bold();
     let _ = writeln!(text, "{bold}{name}{bold:#}: {release} {}", subject.word);
     let case = &surveyed.case;
-    let usable = case.memory.iter().filter(|entry| entry.kind == MemoryKind::Usable);
-    let usable = usable.map(|entry| entry.range().len()).fold(0, u64::saturating_add);
+    let usable = free(case).iter().map(|range| range.len()).fold(0, u64::saturating_add);
     let _ = writeln!(
         text,
         "  machine   {} of free memory, loaded at {:#x}, {}-bit entry",
@@ -57,7 +55,9 @@ fn head(text: &mut String, report: &KaslrReport) {
         surveyed.alignment,
         size(surveyed.alignment)
     );
-    let _ = writeln!(text, "  samples   {}, seed {seed}", surveyed.physical.samples);
+    if surveyed.off.is_none() {
+        let _ = writeln!(text, "  samples   {}, seed {seed}", surveyed.physical.samples);
+    }
 }
 
 /// A command line on one line of the report.
@@ -95,9 +95,9 @@ fn on(text: &mut String, report: &KaslrReport) {
         let last = stretch.start + (stretch.count - 1) * physical.places.step;
         let twice = match stretch.weight {
             1 => String::new(),
-            weight => format!(", listed {weight} times"),
+            weight => format!(", each counted {weight} times"),
         };
-        format!("{:#12x} to {last:<#12x} {:>8} slots{twice}", stretch.start, stretch.count)
+        format!("{:#12x} to {last:<#12x} {:>8} places{twice}", stretch.start, stretch.count)
     });
     listed(text, "from", lines);
     details(text, physical);
@@ -162,7 +162,7 @@ fn details(text: &mut String, draw: &Draw) {
         let expected = draw.never_expected;
         let _ = writeln!(
             text,
-            "  missed    {} slots, an even draw misses {expected:.1}{named}",
+            "  missed    {} places, an even draw misses {expected:.1}{named}",
             draw.never
         );
     }

@@ -6,10 +6,9 @@ use std::fmt::Write;
 use super::escaped;
 use crate::campaign::kaslr::Draw;
 use crate::range::Range;
-use crate::report::kaslr::size;
 
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 928.0;
+const RIGHT: f64 = 912.0;
 /// Height of the title, a line of names, the histogram, a strip below it, and the axis.
 const TITLE: u32 = 30;
 const CAPTION: u32 = 16;
@@ -19,8 +18,8 @@ const AXIS: u32 = 52;
 /// Something small is drawn this wide, or it could not be seen.
 const LEAST_WIDTH: f64 = 2.0;
 const TICKS: u64 = 10;
-/// So many pieces of memory are named.
-const NAMED: usize = 4;
+/// So many characters fit into the line of names.
+const CAPTION_LENGTH: usize = 128;
 
 /// A histogram with what belongs to it.
 pub struct Panel<'a> {
@@ -57,14 +56,21 @@ impl Panel<'_> {
         if self.kept.is_empty() { 0 } else { CAPTION }
     }
 
-    /// Names what must not be overwritten, the largest first.
+    /// Names what must not be overwritten, the largest first, as far as there is room.
     fn caption(&self) -> String {
         let mut kept: Vec<_> = self.kept.iter().collect();
         kept.sort_by_key(|(_, range)| std::cmp::Reverse(range.len()));
-        let named = kept.iter().take(NAMED).map(|(what, range)| format!("{what} {range}"));
-        let more = kept.len().saturating_sub(NAMED);
-        let rest = (more > 0).then(|| format!("{more} more"));
-        named.chain(rest).collect::<Vec<_>>().join(", ")
+        let mut text = String::new();
+        for (number, (what, range)) in kept.iter().enumerate() {
+            let name = format!("{what} {range}");
+            if text.len() + name.len() > CAPTION_LENGTH {
+                let _ = write!(text, ", {} more", kept.len() - number);
+                break;
+            }
+            text += if number > 0 { ", " } else { "" };
+            text += &name;
+        }
+        text
     }
 
     /// Draws it with its upper edge at `top`.
@@ -119,16 +125,14 @@ impl Panel<'_> {
         while address <= self.shown.end {
             let x = self.x(address);
             let _ = writeln!(svg, "<path class=\"grid\" d=\"M{x:.1} {top}V{bottom}\"/>");
-            // Near the edge of the picture a label has to end at its line.
-            let anchor = if x > RIGHT - 10.0 { "end" } else { "middle" };
             let labels = match address {
                 0 => vec!["0".to_owned()],
-                _ => vec![format!("{address:#x}"), size(address)],
+                _ => vec![format!("{address:#x}"), in_units_of(step, address)],
             };
             for (text, y) in labels.iter().zip([bottom + 14, bottom + 28]) {
                 let _ = writeln!(
                     svg,
-                    "<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"{anchor}\">{text}</text>"
+                    "<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{text}</text>"
                 );
             }
             let Some(next) = address.checked_add(step) else { break };
@@ -191,5 +195,26 @@ impl Panel<'_> {
             self.block(svg, "kept", *range, y - 1.0, f64::from(STRIP) - 4.0);
             let _ = writeln!(svg, "><title>{range}: {what}</title></rect>");
         }
+    }
+}
+
+/// `address`, a multiple of `step`, as a whole number of the largest unit that `step` is a multiple of.
+fn in_units_of(step: u64, address: u64) -> String {
+    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = UNITS.into_iter().find(|(shift, _)| step.is_multiple_of(1 << shift));
+    let (shift, name) = unit.unwrap_or((0, "bytes"));
+    format!("{} {name}", address >> shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_exact() {
+        assert_eq!(in_units_of(1 << 28, 0x5000_0000), "1280 MiB");
+        assert_eq!(in_units_of(1 << 31, 0x1_8000_0000), "6 GiB");
+        assert_eq!(in_units_of(1 << 40, 1 << 44), "16 TiB");
+        assert_eq!(in_units_of(512, 1536), "1536 bytes");
     }
 }
