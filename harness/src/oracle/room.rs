@@ -87,8 +87,10 @@ fn finding(place: &str, expected: String, actual: u64) -> Finding {
 
 /// Regions of free memory: EFI's if the kernel can read its map, else those of the memory map.
 fn regions(subject: &Subject, case: &Case) -> Vec<Range> {
-    let readable =
-        |efi: &&Efi| subject.word == WordSize::Bits64 || efi.map < 1 << 32 && efi.tables < 1 << 32;
+    let readable = |efi: &&Efi| {
+        subject.image.stub().traits.efi
+            && (subject.word == WordSize::Bits64 || efi.map < 1 << 32 && efi.tables < 1 << 32)
+    };
     if let Some(efi) = case.efi.as_ref().filter(readable) {
         let free = |kind| matches!(kind, EfiKind::Conventional | EfiKind::Unaccepted);
         return efi.memory.iter().filter(|e| free(e.kind)).map(|e| e.range()).collect();

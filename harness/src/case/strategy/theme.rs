@@ -212,6 +212,11 @@ fn five_levels(space: &Space, case: &mut Case, dice: &mut Dice) {
     if dice.once_in(3) {
         low_memory(case, dice);
     }
+    if space.above_4g && dice.once_in(3) {
+        // What four levels cannot reach; KASLR must know how many there are.
+        let start = dice.of(&[1u64 << 46, 1 << 48, (1 << 52) - 4 * GIB]);
+        case.memory.push(crate::case::MemoryEntry::usable(start, start + 4 * GIB));
+    }
 }
 
 /// Other entries below 640 KiB, where the stub looks for a place for its trampoline.
