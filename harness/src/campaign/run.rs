@@ -50,11 +50,7 @@ fn not_started(subject: &Subject, why: String) -> Run {
     let judgement = Judgement {
         findings: subject.image_findings.clone(),
         not_judged: vec![why],
-        unpredicted: None,
-        landing: None,
-        refused: false,
-        kernel: None,
-        applied: Default::default(),
+        ..Judgement::default()
     };
     Run { judgement, end: None, page_faults: 0, serial: Vec::new() }
 }

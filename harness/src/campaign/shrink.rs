@@ -55,15 +55,7 @@ mod tests {
 
     fn judgement(broken: bool) -> Judgement {
         let finding = Finding::new(Rule::Memory, "", "", "");
-        Judgement {
-            findings: if broken { vec![finding] } else { vec![] },
-            not_judged: vec![],
-            unpredicted: None,
-            landing: None,
-            refused: false,
-            kernel: None,
-            applied: Default::default(),
-        }
+        Judgement { findings: if broken { vec![finding] } else { vec![] }, ..Judgement::default() }
     }
 
     fn case() -> Case {

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use indicatif::ProgressBar;
 
 use super::bar::bar;
-use super::{Failure, case, complain, images, print};
+use super::{Failure, Format, case, complain, images, print};
 use crate::campaign::{self, ImageResult, Input, Plan, Progress};
 use crate::case::{Loader, Protocol, Protocols};
 use crate::exit::Exit;
@@ -83,12 +83,6 @@ enum ProtocolChoice {
     #[value(name = "64")]
     Bits64,
     All,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// Runs for shrinking one failing case.

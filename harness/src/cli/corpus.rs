@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, Format};
 use crate::corpus::{CachedImage, Corpus, CorpusError, How, Progress};
 use crate::exit::Exit;
 
@@ -69,12 +69,6 @@ Example:
         /// The entry
         name: String,
     },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// What `list --format json` prints.

@@ -7,11 +7,10 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::ValueEnum;
 use serde::Serialize;
 
 use self::report::Report;
-use super::{Failure, complain, print};
+use super::{Failure, Format, complain, print};
 use crate::exit::Exit;
 use crate::image::{Image, ImageError};
 
@@ -37,12 +36,6 @@ pub struct Args {
     /// How to print: text for people, json for programs (addresses, offsets and flags are hex strings, counts numbers).
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// The JSON document.

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::bar::bar;
 use super::values::{address, size};
-use super::{Failure, case, images, print};
+use super::{Failure, Format, case, images, print};
 use crate::campaign::Input;
 use crate::campaign::kaslr::{Survey, SurveyError, Surveyed, case_of, survey};
 use crate::case::{Case, CaseError, CaseFile, FIRST_MEGABYTE, MemoryEntry, Protocol, budget};
@@ -95,12 +95,6 @@ enum ProtocolChoice {
     Bits32,
     #[value(name = "64")]
     Bits64,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 const GIB: u64 = 1 << 30;

@@ -16,7 +16,7 @@ mod values;
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
 
@@ -37,6 +37,13 @@ enum Command {
     Shrink(shrink::Args),
     Kaslr(kaslr::Args),
     Corpus(corpus::Args),
+}
+
+/// How a command prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 /// Why a command did not do its job: one line for the user, and the exit code that goes with it.

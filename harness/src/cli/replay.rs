@@ -3,9 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
-use super::{Failure, case, print};
+use super::{Failure, Format, case, print};
 use crate::campaign;
 use crate::exit::Exit;
 use crate::machine::UnicornEngine;
@@ -36,12 +34,6 @@ pub struct Args {
     /// Print what the stub wrote to its serial port, too.
     #[arg(long)]
     console: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// Runs the case once.

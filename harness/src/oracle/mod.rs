@@ -61,7 +61,7 @@ impl std::fmt::Display for Verdict {
 }
 
 /// What the oracles say of one run, and what they saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// Deviations; the image's own (of its table) come first.
     pub findings: Vec<Finding>,
@@ -93,15 +93,8 @@ impl Judgement {
 
 /// Judges one run of `case`, which the machine was told as `setup`.
 pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -> Judgement {
-    let mut judgement = Judgement {
-        findings: subject.image_findings.clone(),
-        not_judged: Vec::new(),
-        unpredicted: None,
-        landing: None,
-        refused: false,
-        kernel: None,
-        applied: reference::Applied::default(),
-    };
+    let mut judgement =
+        Judgement { findings: subject.image_findings.clone(), ..Judgement::default() };
     if let End::Unsupported(what) = &outcome.end {
         judgement.not_judged.push(what.clone());
         return judgement;

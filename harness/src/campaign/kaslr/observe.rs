@@ -83,12 +83,8 @@ mod tests {
     fn observed(landing: Option<(u64, u64)>, findings: Vec<Finding>) -> Observed {
         let judgement = Judgement {
             findings,
-            not_judged: vec![],
             landing: landing.map(|(output, virt)| Landing { output, virt }),
-            refused: false,
-            unpredicted: None,
-            kernel: None,
-            applied: Default::default(),
+            ..Judgement::default()
         };
         Observed::new([0; 2], Prediction { output: 0x100_0000, virt: 0x200_0000 }, judgement)
     }

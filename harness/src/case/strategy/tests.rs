@@ -92,15 +92,8 @@ fn every_case_shrinks_to_a_plain_one() {
 }
 
 fn broken() -> Judgement {
-    Judgement {
-        findings: vec![Finding::new(Rule::Memory, "", "", "")],
-        not_judged: vec![],
-        unpredicted: None,
-        landing: None,
-        refused: false,
-        kernel: None,
-        applied: Default::default(),
-    }
+    let findings = vec![Finding::new(Rule::Memory, "", "", "")];
+    Judgement { findings, ..Judgement::default() }
 }
 
 #[test]
