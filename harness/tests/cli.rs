@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             not_relocatable,
         ),
         kernels::trial("a_stub_that_stops_diverges_and_its_case_replays", KERNEL, stopping_stub),
+        kernels::trial("a_case_finds_its_image_in_the_cache", KERNEL, moved_image),
         kernels::trial("two_checks_give_the_same_json_but_for_durations", KERNEL, same_json),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -341,6 +342,22 @@ fn stopping_stub(image: PathBuf) -> Result<(), Failed> {
     let output = relocheck(dir.path(), &["replay", replay]);
     expect("replay on another image", &output, 125)?;
     expect("replay --image", &relocheck(dir.path(), &["replay", replay, "--image", "stops"]), 0)
+}
+
+fn moved_image(image: PathBuf) -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    prepare(dir.path(), &image)?;
+    let case = dir.path().join("case.toml");
+    let known = image.to_str().ok_or("the cache has no UTF-8 name")?;
+    let moved = std::fs::read_to_string(&case)?.replacen(known, "gone", 1);
+    std::fs::write(&case, &moved)?;
+    expect("replay from the cache", &relocheck(dir.path(), &["replay", "case.toml"]), 0)?;
+    let sum = Image::open(&image)?.sha256();
+    std::fs::write(&case, moved.replace(&sum, &"0".repeat(64)))?;
+    let output = relocheck(dir.path(), &["replay", "case.toml"]);
+    expect("replay of what is nowhere", &output, 125)?;
+    assert!(stderr(&output).contains("--image"), "no advice: {output:?}");
+    Ok(())
 }
 
 fn same_json(image: PathBuf) -> Result<(), Failed> {

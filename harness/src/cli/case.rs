@@ -7,14 +7,27 @@ use anyhow::{Context, anyhow};
 
 use super::Failure;
 use crate::case::{Case, CaseFile, Fault, ImageRef, place};
+use crate::corpus::Cache;
 use crate::image::Image;
 use crate::oracle::{Finding, Judgement, Subject};
 
-/// Reads the case file at `path`, and its image, or the one that `instead` names.
+/// Reads the case file at `path`, and its image, or the one that `instead` names. An image that is not where the case
+/// says is looked for in the user's cache.
 pub fn open(path: &Path, instead: Option<&PathBuf>) -> Result<(CaseFile, Subject), Failure> {
     let file = CaseFile::read(path).map_err(Failure::usage)?;
-    let image_path = instead.unwrap_or(&file.image.path);
-    let image = Image::open(image_path).map_err(|error| Failure {
+    let cached = || Cache::of_user().ok()?.by_sum(&file.image.sha256);
+    let image_path = match instead {
+        Some(path) => path.clone(),
+        None if file.image.path.exists() => file.image.path.clone(),
+        None => cached().ok_or_else(|| {
+            Failure::cannot_judge(anyhow!(
+                "{}: the image {} is neither there nor in the cache; name it with --image",
+                path.display(),
+                file.image.path.display()
+            ))
+        })?,
+    };
+    let image = Image::open(&image_path).map_err(|error| Failure {
         exit: error.exit(),
         error: anyhow!("{}: {error}", image_path.display()),
     })?;

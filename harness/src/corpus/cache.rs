@@ -88,6 +88,12 @@ impl Cache {
         self.root.join("images").join(sum.as_str())
     }
 
+    /// The image with this SHA-256 sum, 64 digits in lower case, if it is there. Its content is not looked at.
+    pub fn by_sum(&self, sum: &str) -> Option<PathBuf> {
+        let sum = Sha256Sum::try_from(sum.to_owned()).ok()?;
+        Some(self.image_path(&sum)).filter(|path| path.is_file())
+    }
+
     fn read_index(&self) -> Result<BTreeMap<String, Record>, CorpusError> {
         let path = self.index_path();
         let text = match fs::read(&path) {

@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use cache::{Cache, Record};
+pub use cache::Cache;
+use cache::Record;
 pub use deb::DebError;
 pub use error::CorpusError;
 use fetch::Fetch;
