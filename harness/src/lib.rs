@@ -9,10 +9,12 @@ pub mod case;
 pub mod cli;
 pub mod corpus;
 pub mod exit;
+mod hex;
 pub mod image;
 pub mod machine;
 pub mod oracle;
 pub mod range;
+pub mod record;
 pub mod reference;
 pub mod report;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed};
-use relocheck::campaign::{Input, Plan, Progress, check};
+use relocheck::campaign::{Input, Plan, Progress, check, image_record};
 use relocheck::case::Protocols;
 use relocheck::image::{Compression, Image};
 use relocheck::machine::UnicornEngine;
@@ -60,7 +60,7 @@ fn compare(entry: &str, path: PathBuf) -> Result<(), Failed> {
     settings.set_omit_expression(true);
     settings.set_description("The regression report of one family of images");
     let family = format!("{bits}-bit-{compression}");
-    let report = regression(&plan, &results[0]);
+    let report = regression(SEED, &image_record(0, &plan, &results[0]));
     settings.bind(|| insta::assert_snapshot!(family, report));
     Ok(())
 }

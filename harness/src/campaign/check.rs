@@ -85,6 +85,12 @@ pub struct ImageFacts {
     pub protocols: Vec<Protocol>,
     /// Fields that the table names.
     pub table_entries: usize,
+    /// Bytes of the image that the loader puts into memory.
+    pub loaded_size: u64,
+    /// Bytes that the stub needs from its load address on, or from `output` if that is higher; 0 if the header does not say.
+    pub init_size: u64,
+    /// Bytes from the output on that the kernel and the decompressor use.
+    pub kernel_size: u64,
     /// Why KASLR's choice cannot be predicted, if it cannot.
     pub unpredicted: Option<String>,
     /// Deviations of the image itself.
@@ -289,6 +295,9 @@ fn facts(opened: &Opened) -> ImageFacts {
         compression: subject.compression,
         protocols: opened.space.protocols().to_vec(),
         table_entries: subject.table.groups.iter().map(|group| group.entries.len()).sum(),
+        loaded_size: subject.image.protected_mode().len() as u64,
+        init_size: subject.image.header().init_size.map_or(0, u64::from),
+        kernel_size: subject.needed(),
         unpredicted: subject.model.as_ref().err().filter(|_| subject.image.stub().kaslr).cloned(),
         findings: subject.image_findings.clone(),
     }

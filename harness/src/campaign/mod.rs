@@ -4,11 +4,13 @@
 mod check;
 mod draw;
 pub mod kaslr;
+mod recorded;
 mod run;
 mod shrink;
 mod simplify;
 
 pub use check::{CaseResult, ImageFacts, ImageFailure, ImageResult, Input, Plan, Progress, check};
 pub use draw::{CaseTree, draw};
+pub use recorded::{case_record, facts_record, image_record, report, shrunk_record};
 pub use run::{Run, run};
 pub use shrink::{Shrunk, shrink};

@@ -2,17 +2,20 @@
 //! The ACPI tables that a stub reads: from the RSDP to the SRAT, which says what memory can be unplugged
 //! (ACPI specification, sections 5.2.5 to 5.2.8 and 5.2.16).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{hex, is_default};
+use super::is_default;
+use crate::hex;
 
 /// ACPI tables in memory. A stub finds them in boot_params, by EFI, or because they lie where a BIOS puts
 /// them, from 0xe0000 to 1 MiB.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acpi {
     /// Where the tables lie, the RSDP first; a multiple of 16.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub address: u64,
     /// The loader writes the RSDP's address into boot_params.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -23,14 +26,16 @@ pub struct Acpi {
 }
 
 /// A memory affinity structure of the SRAT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Affinity {
     /// First address.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub start: u64,
     /// First address behind.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub end: u64,
     /// It can be unplugged while the machine runs.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -2,22 +2,26 @@
 //! What an EFI loader leaves for the stub to read: the memory map, the system table and the configuration
 //! tables (UEFI specification, sections 4.3, 4.6 and 7.2).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SetupDataKind, hex, is_default};
+use super::{SetupDataKind, is_default};
+use crate::hex;
 use crate::range::Range;
 
 /// EFI as boot_params describe it (`efi_info`, arch/x86/include/uapi/asm/bootparam.h).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Efi {
     /// Word size of the firmware.
     pub signature: EfiSignature,
     /// Where the system table and the configuration tables lie.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub tables: u64,
     /// Where the memory map lies.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub map: u64,
     /// Size of a descriptor in bytes; firmware uses more than the 40 that the specification defines.
     pub descriptor_size: u32,
@@ -26,7 +30,7 @@ pub struct Efi {
 }
 
 /// The signature by which boot_params name the firmware's word size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum EfiSignature {
     /// 64-bit firmware.
     EL64,
@@ -45,14 +49,16 @@ impl EfiSignature {
 }
 
 /// One descriptor of the memory map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EfiEntry {
     /// First address, a multiple of 4096.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub start: u64,
     /// First address behind, a multiple of 4096.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub end: u64,
     /// The type.
     pub kind: EfiKind,
@@ -72,7 +78,7 @@ impl EfiEntry {
 }
 
 /// Types of memory (UEFI specification, "Memory Type Usage").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EfiKind {
     /// Not to be used.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The CPU of a case, and the state in which the loader leaves it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{hex, is_default};
+use super::is_default;
+use crate::hex;
 
 /// What the CPU announces, and what its sources of entropy answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CpuFeatures {
     /// Paging with five levels.
@@ -17,15 +19,17 @@ pub struct CpuFeatures {
     pub gib_pages: bool,
     /// RDRAND, and the values that it returns, over and over; none: every try fails. Absent: no RDRAND.
     #[serde(with = "hex::list", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub rdrand: Option<Vec<u64>>,
     /// The time-stamp counter, and what it reads, over and over. Absent: no counter.
     #[serde(with = "hex::list", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub tsc: Option<Vec<u64>>,
 }
 
 /// How the loader leaves the CPU where boot.rst ("32-bit Boot Protocol", "64-bit Boot Protocol") gives it
 /// a choice.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EntryState {
     /// 64-bit entry: the loader runs with five levels of page tables.
@@ -42,6 +46,7 @@ pub struct EntryState {
     pub direction_flag: bool,
     /// Seed of garbage in every register of which the protocol says nothing. Absent: zeroes.
     #[serde(with = "hex::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub registers: Option<u64>,
     /// The loader's descriptor table.
     #[serde(skip_serializing_if = "is_default")]
@@ -49,7 +54,7 @@ pub struct EntryState {
 }
 
 /// What the page tables of a 64-bit loader map, each address to itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdentityMap {
     /// All RAM.
@@ -61,7 +66,7 @@ pub enum IdentityMap {
 }
 
 /// The loader's descriptor table. Each has flat segments at the selectors of boot.rst.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum GdtLayout {
     /// As the kernel's own 16-bit code sets it up: with a TSS behind (arch/x86/boot/pm.c).

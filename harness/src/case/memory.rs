@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The memory map that a loader passes on, and the RAM of the machine behind it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::{CaseError, impossible};
-use super::hex;
+use crate::hex;
 use crate::machine::PAGE;
 use crate::range::Range;
 
@@ -18,7 +19,7 @@ const PHYSICAL_BITS: u32 = 52;
 const MOST_RAM: u64 = 16 << 40;
 
 /// The kinds of memory in a memory map (`enum e820_type`, arch/x86/include/asm/e820/types.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryKind {
     /// Free RAM.
@@ -57,14 +58,16 @@ impl MemoryKind {
 }
 
 /// One entry of the memory map that the loader passes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryEntry {
     /// First address.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub start: u64,
     /// First address behind.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub end: u64,
     /// What it is.
     pub kind: MemoryKind,

@@ -9,7 +9,6 @@ mod entry;
 mod error;
 mod file;
 mod gdt;
-mod hex;
 mod identity_map;
 mod loader;
 mod memory;
@@ -18,7 +17,10 @@ mod preset;
 mod setup_data;
 mod strategy;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::hex;
 
 pub use acpi::{Acpi, Affinity};
 pub use boot_params::{SCREEN_COLUMNS, SCREEN_LINES};
@@ -34,7 +36,9 @@ pub use preset::Loader;
 pub use strategy::{Demands, Protocols, Space, budget, cases};
 
 /// How the loader enters the stub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Protocol {
     /// The 32-bit boot protocol: protected mode, paging off, at the stub's first byte.
     #[serde(rename = "32")]
@@ -54,13 +58,14 @@ impl std::fmt::Display for Protocol {
 }
 
 /// One run of one image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// How the stub is entered.
     pub protocol: Protocol,
     /// Physical address of the stub's first byte; a multiple of 4096.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub load: u64,
     /// The loader whose habits the case has.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -68,9 +73,11 @@ pub struct Case {
     /// `kernel_alignment` as the loader passes it on, when it is not the image's own: boot.rst allows any
     /// power of two from `min_alignment` up.
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub kernel_alignment: Option<u64>,
     /// `init_size` as the loader passes it on, when it is more than the image's own.
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub init_size: Option<u64>,
     /// The command line, at most 2047 bytes. Absent: the loader passes no pointer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,14 +88,17 @@ pub struct Case {
     pub timer: Vec<u16>,
     /// Seed of the pattern that untouched RAM holds.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub fill: u64,
     /// Seed of another pattern: the run is repeated with it, and must end in the same way.
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub second_fill: Option<u64>,
     /// The run ends after this many translated blocks.
     pub budget: u64,
     /// boot_params have their sentinel set, and garbage made of this seed wherever a stub must then clean up.
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub sentinel: Option<u64>,
     /// The loader leaves the flag set by which a stub tells the kernel that KASLR ran.
     #[serde(default, skip_serializing_if = "is_default")]

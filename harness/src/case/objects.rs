@@ -1,27 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What a loader puts into memory besides the image, and where.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::hex;
+use crate::hex;
 use crate::range::Range;
 
 /// Where the loader's own structures lie. What is not given lies in the first megabyte, as with most
 /// loaders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Places {
     /// boot_params, one page.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub boot_params: u64,
     /// The command line.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub command_line: u64,
     /// The loader's descriptor table.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub gdt: u64,
     /// 64-bit entry: the loader's page tables; a multiple of 4096.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub page_tables: u64,
 }
 
@@ -37,7 +42,7 @@ impl Default for Places {
 }
 
 /// What a stub reads of the BIOS data area (arch/x86/boot/compressed/pgtable_64.c).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BiosData {
     /// Segment of the extended BIOS data area: its address divided by 16.
@@ -53,14 +58,16 @@ impl Default for BiosData {
 }
 
 /// A range of addresses in a case file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Span {
     /// First address.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub start: u64,
     /// First address behind.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub end: u64,
 }
 
@@ -72,11 +79,12 @@ impl Span {
 }
 
 /// One node of the setup_data chain (boot.rst, field `setup_data`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetupData {
     /// Where the node lies, its header of 16 bytes first.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub address: u64,
     /// What it is.
     pub kind: SetupDataKind,
@@ -88,7 +96,7 @@ pub struct SetupData {
 }
 
 /// Kinds of setup_data (`SETUP_*`, arch/x86/include/uapi/asm/setup_data.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SetupDataKind {
     /// More e820 entries.

@@ -1,11 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The loaders whose habits a case can have.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A loader of Linux kernels.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Loader {

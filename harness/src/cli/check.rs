@@ -14,7 +14,7 @@ use crate::case::{Loader, Protocol, Protocols};
 use crate::exit::Exit;
 use crate::machine::UnicornEngine;
 use crate::oracle::Verdict;
-use crate::report::{self, Report};
+use crate::report;
 
 /// Check that images relocate themselves correctly, from many load addresses.
 ///
@@ -119,10 +119,11 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         .filter_map(|result| save(&args.case_dir, result).transpose())
         .collect::<anyhow::Result<Vec<PathBuf>>>()?;
     let opened = results.iter().any(|result| result.image.is_ok());
+    let record = campaign::report(&plan, &results);
     let mut text = match args.format {
         Format::Text if !opened => String::new(),
-        Format::Json => Report::new(&plan, &results).to_json().context("JSON")?,
-        Format::Text => report::table(&results),
+        Format::Json => record.to_json().context("JSON")?,
+        Format::Text => report::table(&record.images),
     };
     if let Format::Text = args.format {
         for path in &saved {

@@ -8,7 +8,8 @@ use crate::campaign;
 use crate::exit::Exit;
 use crate::machine::UnicornEngine;
 use crate::oracle::Verdict;
-use crate::report::{judgement_report, judgement_text};
+use crate::record::JudgementRecord;
+use crate::report::judgement_text;
 
 /// Run the case in a case file again, and say what it shows.
 ///
@@ -43,7 +44,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let mut text = match args.format {
         Format::Text => judgement_text(&file.case, &run.judgement),
         Format::Json => {
-            let report = judgement_report(&run.judgement);
+            let report = JudgementRecord::new(&run.judgement);
             serde_json::to_string_pretty(&report).map_err(anyhow::Error::from)? + "\n"
         }
     };

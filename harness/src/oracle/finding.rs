@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What an oracle says: which rule, where, what was expected, what was found.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::hex;
 
 /// The rule that a finding is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// The image's relocation table is well formed.
@@ -99,14 +104,15 @@ impl std::str::FromStr for Rule {
 }
 
 /// One deviation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The rule that is broken.
     pub rule: Rule,
     /// Where: a part of the kernel, a register, a place in memory.
     pub place: String,
     /// Physical address of the first deviation, where there is one.
-    #[serde(serialize_with = "hex", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub address: Option<u64>,
     /// What should be there.
     pub expected: String,
@@ -149,12 +155,5 @@ impl std::fmt::Display for Finding {
             write!(f, " ({} ranges, {} bytes)", self.ranges, self.bytes)?;
         }
         Ok(())
-    }
-}
-
-fn hex<S: serde::Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(&format_args!("{value:#x}")),
-        None => serializer.serialize_none(),
     }
 }

@@ -23,7 +23,8 @@ mod subject;
 mod table;
 mod trampoline;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::case::Case;
 use crate::machine::{End, Outcome, Setup};
@@ -39,7 +40,9 @@ pub use scene::inputs;
 pub use subject::{Subject, SubjectError};
 
 /// The judgement of one run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Everything is as the reference says.

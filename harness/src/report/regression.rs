@@ -5,28 +5,28 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::json::Summary;
-use crate::campaign::{ImageResult, Plan};
+use crate::record::ImageRecord;
 
 /// The report on one image.
-pub fn regression(plan: &Plan, result: &ImageResult) -> String {
+pub fn regression(seed: u64, image: &ImageRecord) -> String {
     let mut text = String::new();
-    let summary = Summary::of(result);
-    let _ = writeln!(text, "verdict: {}", result.verdict());
-    match &result.image {
-        Err(failure) => {
-            let _ = writeln!(text, "error: {}", failure.message);
+    let summary = image.summary;
+    let _ = writeln!(text, "verdict: {}", image.verdict);
+    match (&image.facts, &image.error) {
+        (None, error) => {
+            let _ = writeln!(text, "error: {}", error.as_deref().unwrap_or("unknown"));
         }
-        Ok(facts) => {
+        (Some(facts), _) => {
             let protocols: Vec<String> =
                 facts.protocols.iter().map(|protocol| protocol.to_string()).collect();
-            let _ = writeln!(text, "kernel: {}, {}", facts.word, facts.compression);
+            let _ = writeln!(text, "kernel: {}-bit, {}", facts.word_bits, facts.compression);
             let _ = writeln!(text, "protocols: {}", protocols.join(", "));
-            let predicted = if facts.unpredicted.is_none() { "predicted" } else { "not predicted" };
+            let predicted =
+                if facts.kaslr_not_predicted.is_none() { "predicted" } else { "not predicted" };
             let _ = writeln!(text, "KASLR: {predicted}");
         }
     }
-    let _ = writeln!(text, "seed {}, {} cases:", plan.seed, summary.cases);
+    let _ = writeln!(text, "seed {}, {} cases:", seed, summary.cases);
     // How many depends on KASLR's luck, which changes with the version string that it hashes.
     let relocated = if summary.relocated > 0 { "some" } else { "none" };
     for (name, count) in [
@@ -45,8 +45,8 @@ pub fn regression(plan: &Plan, result: &ImageResult) -> String {
     }
     let _ = writeln!(text, "  relocated and verified: {relocated}");
     let mut rules: BTreeMap<String, usize> = BTreeMap::new();
-    for finding in result.cases.iter().flat_map(|case| &case.judgement.findings) {
-        *rules.entry(finding.rule.to_string()).or_default() += 1;
+    for found in image.cases.iter().flat_map(|case| &case.judgement.findings) {
+        *rules.entry(found.finding.rule.to_string()).or_default() += 1;
     }
     let _ = writeln!(text, "findings:{}", if rules.is_empty() { " none" } else { "" });
     for (rule, count) in rules {

@@ -7,19 +7,18 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::json::Summary;
-use crate::campaign::ImageResult;
 use crate::case::{Case, Protocol};
 use crate::oracle::{Finding, Judgement, Rule, Verdict};
+use crate::record::{Found, ImageRecord};
 
 /// More findings of one case than this are only counted.
 const SHOWN_FINDINGS: usize = 6;
 
 /// The verdict table, one row per image, with the findings of the simplest failing case below.
-pub fn table(results: &[ImageResult]) -> String {
+pub fn table(images: &[ImageRecord]) -> String {
     let header = ["IMAGE", "KERNEL", "PROTOCOL", "CASES", "KASLR", ">4G", "VERDICT", "TIME"];
     let mut rows: Vec<[String; 8]> = vec![header.map(str::to_owned)];
-    rows.extend(results.iter().map(row));
+    rows.extend(images.iter().map(row));
     let mut widths = [0; 8];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -28,7 +27,7 @@ pub fn table(results: &[ImageResult]) -> String {
     }
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
-        let verdict = number.checked_sub(1).map(|image| results[image].verdict());
+        let verdict = number.checked_sub(1).map(|image| images[image].verdict);
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
             let gap = if column == 0 { "" } else { "  " };
             // Numbers stand to the right.
@@ -46,69 +45,68 @@ pub fn table(results: &[ImageResult]) -> String {
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
-    for result in results {
-        details(&mut text, result);
+    for image in images {
+        details(&mut text, image);
     }
     text
 }
 
-fn row(result: &ImageResult) -> [String; 8] {
-    let summary = Summary::of(result);
-    let time: Duration = result.cases.iter().map(|case| case.duration).sum();
-    let (kernel, protocols) = match &result.image {
-        Err(_) => ("-".to_owned(), "-".to_owned()),
-        Ok(facts) => (
+fn row(image: &ImageRecord) -> [String; 8] {
+    let time: u64 = image.cases.iter().map(|case| case.duration_ms).sum();
+    let (kernel, protocols) = match &image.facts {
+        None => ("-".to_owned(), "-".to_owned()),
+        Some(facts) => (
             format!(
-                "{} {} {}",
+                "{} {}-bit {}",
                 facts.release.as_deref().unwrap_or("?"),
-                facts.word,
+                facts.word_bits,
                 facts.compression
             ),
             facts.protocols.iter().map(Protocol::to_string).collect::<Vec<_>>().join("+"),
         ),
     };
     [
-        result.input.name.clone(),
+        image.name.clone(),
         kernel,
         protocols,
-        summary.cases.to_string(),
-        summary.kaslr.to_string(),
-        summary.above_4g.to_string(),
-        result.verdict().to_string(),
-        format!("{:.1} s", time.as_secs_f64()),
+        image.summary.cases.to_string(),
+        image.summary.kaslr.to_string(),
+        image.summary.above_4g.to_string(),
+        image.verdict.to_string(),
+        format!("{:.1} s", Duration::from_millis(time).as_secs_f64()),
     ]
 }
 
-fn details(text: &mut String, result: &ImageResult) {
-    let summary = Summary::of(result);
+fn details(text: &mut String, image: &ImageRecord) {
+    let Some(facts) = &image.facts else { return };
+    let summary = image.summary;
     let mut lines: Vec<String> = Vec::new();
-    if let Ok(facts) = &result.image {
-        if let Some(why) = &facts.unpredicted {
-            lines.push(format!("KASLR's choice is not predicted: {why}"));
-        }
-        lines.extend(facts.findings.iter().map(Finding::to_string));
-        let open: Vec<&String> =
-            result.cases.iter().filter_map(|case| case.judgement.unpredicted.as_ref()).collect();
-        if let (Some(first), None) = (open.first(), &facts.unpredicted) {
-            lines.push(format!("not predicted in {} cases: {first}", open.len()));
-        }
-        if summary.diverging > 0 {
-            lines.push(format!("{} of {} cases diverge", summary.diverging, summary.cases));
-            lines.extend(by_rule(result));
-        }
-        if let Some((case, judgement)) = &result.shrunk {
-            lines.push(format!("simplest: {}", brief(case)));
-            lines.extend(findings(&judgement.findings));
-        }
-        let doubts = result.cases.iter().flat_map(|case| &case.judgement.not_judged);
-        if let Some(first) = doubts.clone().next() {
-            let more = summary.not_judged.saturating_sub(1);
-            let rest = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-            lines.push(format!("cannot judge: {first}{rest}"));
-        }
+    if let Some(why) = &facts.kaslr_not_predicted {
+        lines.push(format!("KASLR's choice is not predicted: {why}"));
+    }
+    lines.extend(facts.image_findings.iter().map(|found| found.finding.to_string()));
+    let open: Vec<&String> =
+        image.cases.iter().filter_map(|case| case.judgement.not_predicted.as_ref()).collect();
+    if let (Some(first), None) = (open.first(), &facts.kaslr_not_predicted) {
+        lines.push(format!("not predicted in {} cases: {first}", open.len()));
+    }
+    if summary.diverging > 0 {
+        lines.push(format!("{} of {} cases diverge", summary.diverging, summary.cases));
+        lines.extend(by_rule(image));
+    }
+    if let Some(shrunk) = &image.shrunk {
+        lines.push(format!("simplest: {}", brief(&shrunk.case)));
+        let shown = shrunk.findings.iter().map(|found| &found.finding);
+        lines.extend(findings(shown));
+    }
+    let doubts = image.cases.iter().flat_map(|case| &case.judgement.not_judged);
+    if let Some(first) = doubts.clone().next() {
+        let more = summary.not_judged.saturating_sub(1);
+        let rest = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        lines.push(format!("cannot judge: {first}{rest}"));
     }
     if !lines.is_empty() {
-        let _ = writeln!(text, "\n{}:", result.input.name);
+        let _ = writeln!(text, "\n{}:", image.name);
         for line in lines {
             let _ = writeln!(text, "  {line}");
         }
@@ -116,12 +114,13 @@ fn details(text: &mut String, result: &ImageResult) {
 }
 
 /// In how many cases each rule is broken, the image's own findings aside.
-fn by_rule(result: &ImageResult) -> Vec<String> {
+fn by_rule(image: &ImageRecord) -> Vec<String> {
     let mut rules: BTreeMap<Rule, (usize, usize)> = BTreeMap::new();
-    for (number, case) in result.cases.iter().enumerate() {
-        let broken: BTreeSet<Rule> = case.judgement.findings.iter().map(|f| f.rule).collect();
+    for case in &image.cases {
+        let rule = |found: &Found| found.finding.rule;
+        let broken: BTreeSet<Rule> = case.judgement.findings.iter().map(rule).collect();
         for rule in broken {
-            rules.entry(rule).or_insert((0, number)).0 += 1;
+            rules.entry(rule).or_insert((0, case.number)).0 += 1;
         }
     }
     let lines = rules.into_iter();
@@ -148,7 +147,7 @@ pub fn judgement_text(case: &Case, judgement: &Judgement) -> String {
     if judgement.refused {
         let _ = writeln!(text, "  the stub refused, as it must at this address");
     }
-    for line in findings(&judgement.findings) {
+    for line in findings(judgement.findings.iter()) {
         let _ = writeln!(text, "  {line}");
     }
     for why in &judgement.not_judged {
@@ -157,10 +156,12 @@ pub fn judgement_text(case: &Case, judgement: &Judgement) -> String {
     text
 }
 
-fn findings(findings: &[Finding]) -> impl Iterator<Item = String> + '_ {
+fn findings<'a>(
+    findings: impl ExactSizeIterator<Item = &'a Finding>,
+) -> impl Iterator<Item = String> {
     let more = findings.len().saturating_sub(SHOWN_FINDINGS);
     let rest = (more > 0).then(|| format!("and {more} more findings"));
-    findings.iter().take(SHOWN_FINDINGS).map(Finding::to_string).chain(rest)
+    findings.take(SHOWN_FINDINGS).map(Finding::to_string).chain(rest)
 }
 
 /// A case in one line: where, how, and what is unusual about it.

@@ -8,8 +8,8 @@ use crate::campaign::kaslr::{Draw, Observed, Stretch};
 use crate::case::Case;
 use crate::oracle::{Finding, Verdict};
 use crate::range::Range;
+use crate::record::JudgementRecord;
 use crate::reference::Prediction;
-use crate::report::json::{JudgementReport, judgement_report};
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -114,7 +114,7 @@ struct RunReport {
     expected: Place,
     agrees: bool,
     #[serde(flatten)]
-    judgement: JudgementReport,
+    judgement: JudgementRecord,
 }
 
 /// The whole document.
@@ -200,7 +200,7 @@ fn run((number, observed): (usize, &Observed)) -> RunReport {
         rdrand: observed.answers.map(hex),
         expected: place(observed.expected),
         agrees: observed.agrees(),
-        judgement: judgement_report(&observed.judgement),
+        judgement: JudgementRecord::new(&observed.judgement),
     }
 }
 

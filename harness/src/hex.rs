@@ -21,7 +21,7 @@ fn parse(text: &str) -> Result<u64, String> {
 
 /// The same for a value that may be absent.
 pub mod option {
-    use super::{Deserializer, Serializer};
+    use super::{Deserialize, Deserializer, Error, Serializer, parse};
 
     pub fn serialize<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
@@ -33,7 +33,8 @@ pub mod option {
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<u64>, D::Error> {
-        super::deserialize(deserializer).map(Some)
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| parse(&text).map_err(Error::custom)).transpose()
     }
 }
 
