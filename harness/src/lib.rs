@@ -17,6 +17,7 @@ pub mod range;
 pub mod record;
 pub mod reference;
 pub mod report;
+mod toml_file;
 
 // The test helpers that unit tests share with the tests in `tests/` name the crate.
 #[cfg(test)]

@@ -2,19 +2,18 @@
 //! The main job: explores each image, on every core, with no more than a few images in memory.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
-use super::{Shrunk, draw, run, shrink};
-use crate::case::{Case, Demands, Loader, Protocol, Protocols, Space, place};
+use super::Opened;
+use crate::case::{Case, Loader, Protocol, Protocols};
 use crate::exit::Exit;
-use crate::image::{Compression, Image, WordSize};
+use crate::image::{Compression, WordSize};
 use crate::machine::Engine;
-use crate::oracle::{Finding, Judgement, Rule, Subject, Verdict, judge_invariance};
-use crate::reference::highest_heap;
+use crate::oracle::{Finding, Judgement, Verdict, judge_invariance};
 
 /// What to do with each image.
 #[derive(Clone, Debug)]
@@ -163,11 +162,6 @@ struct State {
     shrunk: Option<(Case, Judgement)>,
 }
 
-struct Opened {
-    subject: Subject,
-    space: Space,
-}
-
 impl Slot {
     fn new(input: Input, cases: usize) -> Slot {
         let state = State {
@@ -187,9 +181,9 @@ impl Slot {
     fn open(&self, plan: &Plan) -> Result<Arc<Opened>, ImageFailure> {
         let mut state = self.lock();
         if state.opened.is_none() {
-            let opened = open(&self.input.path, plan).map(Arc::new);
+            let opened = Opened::new(&self.input.path, plan.protocols, &plan.loaders).map(Arc::new);
             state.facts =
-                Some(opened.as_ref().map(|opened| facts(opened)).map_err(ImageFailure::clone));
+                Some(opened.as_ref().map(|opened| opened.facts()).map_err(ImageFailure::clone));
             state.opened = Some(opened);
         }
         state.opened.clone().expect("opened above")
@@ -199,11 +193,8 @@ impl Slot {
         let opened = self.open(plan);
         let mut verdict = Verdict::CannotJudge;
         if let Ok(opened) = &opened {
-            let case = draw(&opened.space, plan.seed, number).current();
-            let started = Instant::now();
-            let judgement = run(engine, &opened.subject, &case).judgement;
-            verdict = judgement.verdict();
-            let result = CaseResult { case, judgement, duration: started.elapsed() };
+            let result = opened.run(engine, plan.seed, number);
+            verdict = result.judgement.verdict();
             self.lock().done.insert(number, result);
         }
         let last = {
@@ -236,24 +227,10 @@ impl Slot {
             let (number, result) = state.done.iter().find(failing)?;
             (*number, result.judgement.clone())
         };
-        // The image's own findings come first, and need no run.
-        let own = judgement.findings.get(opened.subject.image_findings.len());
-        let keep = own.or(judgement.findings.first())?.rule;
-        let limit = match own.map(|finding| finding.rule) {
-            None => 0,
-            // A run that never ends takes longest of all.
-            Some(Rule::Budget) => plan.shrink_runs / 8,
-            Some(_) => plan.shrink_runs,
-        };
-        let subject = &opened.subject;
-        let case = draw(&opened.space, plan.seed, number).current();
-        let preferred = subject.link.physical;
-        let shrunk = shrink(case, judgement, keep, preferred, limit, |case| {
-            place(&subject.image, subject.word, case).ok()?;
-            Some(run(engine, subject, case).judgement)
-        });
-        let Shrunk { case, judgement, .. } = shrunk;
-        Some((case, judgement))
+        let keep = opened.followed(&judgement)?;
+        let case = opened.case(plan.seed, number);
+        let shrunk = opened.shrink(engine, case, judgement, keep, plan.shrink_runs);
+        Some((shrunk.case, shrunk.judgement))
     }
 
     fn into_result(self) -> ImageResult {
@@ -272,33 +249,5 @@ impl Slot {
             cases: state.done.into_values().collect(),
             shrunk: state.shrunk,
         }
-    }
-}
-
-fn open(path: &Path, plan: &Plan) -> Result<Opened, ImageFailure> {
-    let image = Image::open(path)
-        .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
-    let subject = Subject::new(image)
-        .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
-    let demands = Demands { highest_heap: highest_heap(subject.link), needed: subject.needed() };
-    let space = Space::new(&subject.image, subject.word, plan.protocols, &plan.loaders, demands)
-        .map_err(|error| ImageFailure { message: error.to_string(), exit: Exit::CannotJudge })?;
-    Ok(Opened { subject, space })
-}
-
-fn facts(opened: &Opened) -> ImageFacts {
-    let subject = &opened.subject;
-    ImageFacts {
-        sha256: subject.image.sha256(),
-        release: subject.image.release().map(|release| release.to_string()),
-        word: subject.word,
-        compression: subject.compression,
-        protocols: opened.space.protocols().to_vec(),
-        table_entries: subject.table.groups.iter().map(|group| group.entries.len()).sum(),
-        loaded_size: subject.image.protected_mode().len() as u64,
-        init_size: subject.image.header().init_size.map_or(0, u64::from),
-        kernel_size: subject.needed(),
-        unpredicted: subject.model.as_ref().err().filter(|_| subject.image.stub().kaslr).cloned(),
-        findings: subject.image_findings.clone(),
     }
 }

@@ -4,6 +4,8 @@
 mod check;
 mod draw;
 pub mod kaslr;
+pub mod nightly;
+mod opened;
 mod recorded;
 mod run;
 mod shrink;
@@ -11,6 +13,7 @@ mod simplify;
 
 pub use check::{CaseResult, ImageFacts, ImageFailure, ImageResult, Input, Plan, Progress, check};
 pub use draw::{CaseTree, draw};
+pub use opened::Opened;
 pub use recorded::{case_record, facts_record, image_record, report, shrunk_record};
 pub use run::{Run, run};
 pub use shrink::{Shrunk, shrink};

@@ -4,13 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::Digest;
 
 use super::Case;
+use crate::toml_file;
 
 /// The version of the format that this program writes and reads.
 const VERSION: u32 = 1;
-/// The largest case file that is read, in bytes.
-const MAX_FILE: u64 = 1 << 20;
 
 /// Which image a case is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,23 +36,12 @@ pub struct CaseFile {
 
 /// A case file that cannot be used. The message is one line and names file and field.
 #[derive(Debug, thiserror::Error)]
-pub enum CaseFileError {
-    /// The file cannot be read or written.
-    #[error("{path}: {error}")]
-    Io {
-        /// The file.
-        path: String,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// The file is no case of the version that is understood.
-    #[error("{path}: {problem}")]
-    Format {
-        /// The file.
-        path: String,
-        /// What is wrong, and where.
-        problem: String,
-    },
+#[error("{path}: {problem}")]
+pub struct CaseFileError {
+    /// The file.
+    pub path: String,
+    /// What is wrong, and where.
+    pub problem: String,
 }
 
 impl CaseFile {
@@ -67,16 +56,9 @@ impl CaseFile {
     ///
     /// It is no regular file of at most 1 MiB, or not TOML of this format: unknown fields are errors.
     pub fn read(path: &Path) -> Result<CaseFile, CaseFileError> {
-        let name = path.display().to_string();
-        let io = |error| CaseFileError::Io { path: name.clone(), error };
-        let metadata = std::fs::metadata(path).map_err(io)?;
-        let format = |problem: String| CaseFileError::Format { path: name.clone(), problem };
-        if !metadata.is_file() || metadata.len() > MAX_FILE {
-            return Err(format("expected a case file, a text of at most 1 MiB".into()));
-        }
-        let text = std::fs::read(path).map_err(io)?;
-        let text = String::from_utf8(text).map_err(|_| format("not UTF-8 text".into()))?;
-        CaseFile::parse(&text).map_err(format)
+        let error = |problem| CaseFileError { path: path.display().to_string(), problem };
+        let text = toml_file::read(path).map_err(error)?;
+        CaseFile::parse(&text).map_err(error)
     }
 
     /// The file's text.
@@ -84,17 +66,16 @@ impl CaseFile {
         toml::to_string(self).expect("cases have only types that TOML has")
     }
 
+    /// The SHA-256 of the file's text, in hex.
+    pub fn digest(&self) -> String {
+        let mut hasher = sha2::Sha256::default();
+        hasher.update(self.to_toml());
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Reads a case from TOML; an error is one line that says where and what.
     pub fn parse(text: &str) -> Result<CaseFile, String> {
-        let file: CaseFile = toml::from_str(text).map_err(|error| {
-            let place = error.span().map(|span| {
-                let line = text[..span.start].matches('\n').count() + 1;
-                let source = text.lines().nth(line - 1).unwrap_or_default().trim();
-                format!("line {line} ({source}): ")
-            });
-            let message = error.message().replace('\n', " ");
-            format!("{}{message}", place.unwrap_or_default())
-        })?;
+        let file: CaseFile = toml_file::parse(text)?;
         if file.version != VERSION {
             return Err(format!("version: expected {VERSION}, found {}", file.version));
         }

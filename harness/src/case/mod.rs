@@ -7,6 +7,7 @@ mod contract;
 mod efi;
 mod entry;
 mod error;
+mod features;
 mod file;
 mod gdt;
 mod identity_map;
@@ -33,7 +34,7 @@ pub use loader::{SCREEN, place};
 pub use memory::{FIRST_MEGABYTE, MAX_E820_ENTRIES, MemoryEntry, MemoryKind};
 pub use objects::{BiosData, Places, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span};
 pub use preset::Loader;
-pub use strategy::{Demands, Protocols, Space, budget, cases};
+pub use strategy::{Demands, Protocols, Space, budget, cases, offers};
 
 /// How the loader enters the stub.
 #[derive(

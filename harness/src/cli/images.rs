@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::Failure;
-use crate::campaign::Input;
-use crate::corpus::Corpus;
+use crate::campaign::nightly::Named;
+use crate::campaign::{ImageFailure, Input};
+use crate::corpus::{Corpus, Entry};
+use crate::exit::Exit;
 
 /// Where a kernel build leaves its image, for i386 and x86_64 alike (arch/x86/boot/Makefile).
 const BUILT: [&str; 2] = ["arch/x86/boot/bzImage", "bzImage"];
@@ -24,6 +26,19 @@ pub fn resolve(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
     paths.iter().map(input).collect()
 }
 
+/// The paths that a pattern such as `/boot/vmlinuz-*` means, sorted; at least one.
+pub fn expand(pattern: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let text = pattern.to_string_lossy();
+    let paths = glob::glob(&text)
+        .map_err(|error| Failure::usage(anyhow!("{text}: not a pattern: {}", error.msg)))?;
+    let paths = paths.collect::<Result<Vec<PathBuf>, _>>();
+    let paths = paths.map_err(|error| Failure::usage(anyhow!("{error}")))?;
+    match paths.is_empty() {
+        true => Err(Failure::usage(anyhow!("{text}: there is no such image"))),
+        false => Ok(paths),
+    }
+}
+
 fn built_in(directory: &Path) -> Result<PathBuf, Failure> {
     BUILT.iter().map(|image| directory.join(image)).find(|path| path.is_file()).ok_or_else(|| {
         Failure::usage(anyhow!(
@@ -35,18 +50,27 @@ fn built_in(directory: &Path) -> Result<PathBuf, Failure> {
 
 /// The fetched images of a corpus set.
 pub fn of_set(set: &str) -> Result<Vec<Input>, Failure> {
+    let image = |image: Named| {
+        image.map_err(|(name, failure)| Failure {
+            exit: failure.exit,
+            error: anyhow!("{name}: {}", failure.message),
+        })
+    };
+    named(set)?.into_iter().map(image).collect()
+}
+
+/// The images of a corpus set, fetched or not.
+pub fn named(set: &str) -> Result<Vec<Named>, Failure> {
     let corpus = Corpus::open(None).map_err(Failure::usage)?;
     let entries = corpus.set(set).map_err(Failure::usage)?;
-    entries
-        .into_iter()
-        .map(|entry| {
-            let cached = corpus.cached(entry).map_err(Failure::usage)?.ok_or_else(|| {
-                Failure::cannot_judge(anyhow!(
-                    "{}: not fetched yet: run `relocheck corpus fetch {set}`",
-                    entry.name
-                ))
-            })?;
-            Ok(Input { name: entry.name.to_string(), path: cached.path })
-        })
-        .collect()
+    let image = |entry: &Entry| {
+        let name = entry.name.to_string();
+        let failure = |exit, message| (name.clone(), ImageFailure { message, exit });
+        let cached = corpus.cached(entry);
+        let cached = cached.map_err(|error| failure(Exit::Usage, error.to_string()))?;
+        let message = format!("not fetched yet: run `relocheck corpus fetch {set}`");
+        let cached = cached.ok_or_else(|| failure(Exit::CannotJudge, message))?;
+        Ok(Input { name: name.clone(), path: cached.path })
+    };
+    Ok(entries.into_iter().map(image).collect())
 }

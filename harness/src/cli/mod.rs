@@ -8,10 +8,12 @@ mod corpus;
 mod images;
 mod inspect;
 mod kaslr;
+mod nightly;
 mod relocate;
 mod replay;
 mod shrink;
 mod values;
+mod worker;
 
 use std::io::{ErrorKind, Write};
 
@@ -36,7 +38,10 @@ enum Command {
     Replay(replay::Args),
     Shrink(shrink::Args),
     Kaslr(kaslr::Args),
+    Nightly(nightly::Args),
     Corpus(corpus::Args),
+    #[command(hide = true)]
+    Worker,
 }
 
 /// How a command prints its result.
@@ -83,7 +88,9 @@ pub fn main() -> Exit {
         Command::Replay(args) => replay::run(args),
         Command::Shrink(args) => shrink::run_command(args),
         Command::Kaslr(args) => kaslr::run(args),
+        Command::Nightly(args) => nightly::run(args),
         Command::Corpus(args) => corpus::run(args),
+        Command::Worker => worker::run(),
     };
     result.unwrap_or_else(|failure| {
         complain(format_args!("{:#}", failure.error));

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{CaseRecord, Found};
-use crate::case::{Case, Loader, Protocol};
+use crate::case::{Case, Loader, Protocol, Protocols};
 use crate::exit::Exit;
 use crate::hex;
 use crate::oracle::Verdict;
@@ -137,6 +137,11 @@ pub struct Summary {
 }
 
 impl Selection {
+    /// The entry protocols to draw from.
+    pub fn protocols(&self) -> Protocols {
+        self.protocol.map_or(Protocols::All, Protocols::Only)
+    }
+
     /// Whether it leaves nothing out.
     pub fn is_all(&self) -> bool {
         *self == Selection::default()

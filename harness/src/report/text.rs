@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::case::{Case, Protocol};
+use crate::case::{Case, Loader, Protocol};
 use crate::oracle::{Finding, Judgement, Rule, Verdict};
 use crate::record::{Found, ImageRecord};
 
@@ -168,23 +168,8 @@ fn findings<'a>(
 fn brief(case: &Case) -> String {
     let kaslr = if case.asks_for_kaslr() { "on" } else { "off" };
     let mut text = format!("load {:#x}, {}-bit entry, KASLR {kaslr}", case.load, case.protocol);
-    let plain = Case::default();
-    let unusual = [
-        (case.loader != plain.loader, case.loader.name()),
-        (case.command_line.is_none(), "no command line"),
-        (case.kernel_alignment.is_some(), "kernel_alignment"),
-        (case.init_size.is_some(), "init_size"),
-        (case.sentinel.is_some(), "sentinel"),
-        (case.initrd.is_some(), "initrd"),
-        (!case.setup_data.is_empty(), "setup_data"),
-        (case.efi.is_some(), "EFI"),
-        (case.acpi.is_some(), "ACPI"),
-        (case.cpu != plain.cpu, "CPU"),
-        (case.entry != plain.entry, "entry state"),
-        (case.places != plain.places, "places"),
-        (case.second_fill.is_some(), "two fills"),
-    ];
-    for (_, what) in unusual.iter().filter(|(present, _)| *present) {
+    let loader = (case.loader != Loader::Any).then(|| case.loader.name());
+    for what in loader.into_iter().chain(case.features()) {
         text += ", ";
         text += what;
     }

@@ -20,7 +20,7 @@ const BZIMAGE_MAX: u64 = 0x37ff_ffff;
 const TWO_GIB: u64 = 2 * GIB;
 
 /// The entry protocol of a loader that has only one.
-pub fn protocol(loader: Loader) -> Option<Protocol> {
+fn protocol(loader: Loader) -> Option<Protocol> {
     match loader {
         Loader::Any => None,
         Loader::Kexec64 | Loader::KexecFile | Loader::Kdump | Loader::Crosvm => {
@@ -32,6 +32,11 @@ pub fn protocol(loader: Loader) -> Option<Protocol> {
         | Loader::Coreboot
         | Loader::Grub => Some(Protocol::Bits32),
     }
+}
+
+/// Whether an image with the entry points `available` can be started by `loader`.
+pub fn fits(loader: Loader, available: &[Protocol]) -> bool {
+    protocol(loader).is_none_or(|protocol| available.contains(&protocol))
 }
 
 /// A case that `loader` would make; without any in particular, at the address that the kernel prefers.

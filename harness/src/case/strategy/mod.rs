@@ -21,7 +21,7 @@ use proptest::strategy::BoxedStrategy;
 
 use super::error::impossible;
 use super::{Case, CaseError, Loader, Protocol};
-use crate::image::{Compression, Image, Payload, WordSize};
+use crate::image::{Compression, Image, Payload, SetupHeader, WordSize};
 use crate::machine::PAGE;
 use address::Place;
 use dice::Dice;
@@ -35,6 +35,10 @@ const LARGEST_KERNEL_END: u64 = 2 * GIB;
 const LEAST_BUDGET: u64 = 1 << 30;
 /// Where the stub's own messages can be read.
 const CONSOLE: &str = "earlyprintk=ttyS0";
+/// The image has a 64-bit entry point (asm/bootparam.h).
+const XLF_KERNEL_64: u16 = 1;
+/// Image, boot_params, command line and initrd may lie above 4 GiB.
+const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 2;
 /// Every so many cases one is run with a second fill as well.
 const SECOND_FILL_EVERY: usize = 16;
 
@@ -94,16 +98,8 @@ impl Space {
     ) -> Result<Space, CaseError> {
         let header = image.header();
         let flags = if word == WordSize::Bits64 { header.xloadflags.unwrap_or(0) } else { 0 };
-        let mut available = vec![Protocol::Bits32];
-        if flags & 1 != 0 {
-            available.push(Protocol::Bits64);
-        }
-        if let Protocols::Only(wanted) = protocols {
-            available.retain(|protocol| *protocol == wanted);
-        }
-        let fits = |loader: &Loader| {
-            loaders::protocol(*loader).is_none_or(|protocol| available.contains(&protocol))
-        };
+        let available = entries(flags, protocols);
+        let fits = |loader: &Loader| loaders::fits(*loader, &available);
         let wanted: Vec<Loader> = loaders.iter().copied().filter(fits).collect();
         if available.is_empty() || wanted.is_empty() && !loaders.is_empty() {
             return Err(impossible("xloadflags", "the image has no entry point for this protocol"));
@@ -124,7 +120,8 @@ impl Space {
         let least = header.min_alignment.map_or(kernel_alignment, |bits| 1 << bits.min(31));
         Ok(Space {
             word,
-            above_4g: flags & 2 != 0 && available.contains(&Protocol::Bits64),
+            above_4g: flags & XLF_CAN_BE_LOADED_ABOVE_4G != 0
+                && available.contains(&Protocol::Bits64),
             protocols: available,
             loaders: wanted,
             pref_address,
@@ -149,6 +146,25 @@ impl Space {
         let output = load.next_multiple_of(alignment).max(self.pref_address);
         crate::range::Range::sized(output, self.init_size)
     }
+}
+
+/// The entry points among `protocols` that an image with these `xloadflags` has.
+fn entries(xloadflags: u16, protocols: Protocols) -> Vec<Protocol> {
+    let mut available = vec![Protocol::Bits32];
+    if xloadflags & XLF_KERNEL_64 != 0 {
+        available.push(Protocol::Bits64);
+    }
+    if let Protocols::Only(wanted) = protocols {
+        available.retain(|protocol| *protocol == wanted);
+    }
+    available
+}
+
+/// Whether an image with this header has cases of this kind, as far as the header tells.
+pub fn offers(header: &SetupHeader, protocols: Protocols, loaders: &[Loader]) -> bool {
+    let available = entries(header.xloadflags.unwrap_or(0), protocols);
+    let fits = |loader: &Loader| loaders::fits(*loader, &available);
+    !available.is_empty() && (loaders.is_empty() || loaders.iter().any(fits))
 }
 
 /// Translated blocks that a run may take: more than ten times what distribution kernels needed per byte of
@@ -227,9 +243,7 @@ fn chosen_loader(space: &Space, number: usize) -> Option<Loader> {
     if number % EVERY != EVERY - 1 {
         return None;
     }
-    let fits = |loader: &&Loader| {
-        loaders::protocol(**loader).is_none_or(|protocol| space.protocols.contains(&protocol))
-    };
+    let fits = |loader: &&Loader| loaders::fits(**loader, &space.protocols);
     let named: Vec<&Loader> = Loader::ALL[1..].iter().filter(fits).collect();
     Some(*named[number / EVERY % named.len()])
 }

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The list of cases that showed a mistake once: which kernels show it, and which have the fix.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::PlanError;
+use crate::oracle::Rule;
+use crate::record::Expected;
+use crate::toml_file;
+
+/// One case, on one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Regression {
+    /// The case file.
+    pub case: PathBuf,
+    /// The image's name in the corpus.
+    pub image: String,
+    /// What should come of it.
+    pub expected: Expected,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    finding: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    case: PathBuf,
+    rule: Rule,
+    #[serde(default)]
+    shown_by: Vec<String>,
+    #[serde(default)]
+    fixed_in: Vec<String>,
+}
+
+/// Reads the list at `path`; the case files lie beside it.
+///
+/// # Errors
+/// It is no TOML file of this format.
+pub fn read(path: &Path) -> Result<Vec<Regression>, PlanError> {
+    let error = |problem| PlanError { path: path.display().to_string(), problem };
+    let text = toml_file::read(path).map_err(error)?;
+    let document: Document = toml_file::parse(&text).map_err(error)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut regressions = Vec::new();
+    for Entry { case, rule, shown_by, fixed_in } in document.finding {
+        let shown = shown_by.into_iter().map(|image| (image, Expected::Shows(rule)));
+        let fixed = fixed_in.into_iter().map(|image| (image, Expected::Conforms));
+        regressions.extend(shown.chain(fixed).map(|(image, expected)| Regression {
+            case: folder.join(&case),
+            image,
+            expected,
+        }));
+    }
+    Ok(regressions)
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! How far a campaign has come, and what is to be done next. Entries of the journal are all that changes what is finished, so
+//! a campaign that is resumed is where it was.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::journal::Entry;
+use super::known::KnownIssues;
+use super::units::Unit;
+use crate::campaign::ImageFailure;
+use crate::case::Case;
+use crate::exit::Exit;
+use crate::oracle::{Finding, Rule, Verdict};
+use crate::record::{CaseRecord, Facts, RegressionRecord, Shrunk};
+
+/// Something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Run this regression.
+    Regression(usize),
+    /// Open the image of this unit.
+    Open(usize),
+    /// Run case `number`.
+    Case {
+        /// The unit.
+        unit: usize,
+        /// The case.
+        number: usize,
+    },
+    /// Make case `number`, which breaks `keep`, simpler.
+    Shrink {
+        /// The unit.
+        unit: usize,
+        /// The case.
+        number: usize,
+        /// The rule.
+        keep: Rule,
+    },
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This.
+    Do(Job),
+    /// Nothing, until something that is being done is finished.
+    Wait,
+    /// Nothing any more.
+    Finished,
+}
+
+/// A campaign on its way.
+#[derive(Debug)]
+pub struct State {
+    pub units: Vec<UnitState>,
+    pub regressions: Vec<RegressionState>,
+    by_key: HashMap<String, usize>,
+    limit: Duration,
+}
+
+/// A unit on its way.
+#[derive(Debug)]
+pub struct UnitState {
+    pub unit: Unit,
+    pub facts: Option<Facts>,
+    pub failure: Option<ImageFailure>,
+    /// Finished cases, each with the digest of its kernel.
+    pub cases: BTreeMap<usize, (CaseRecord, Option<u64>)>,
+    pub shrunk: Option<Shrunk>,
+    pub time_up: bool,
+    pending: VecDeque<usize>,
+    in_flight: usize,
+    opening: bool,
+    shrinking: bool,
+    shrink_done: bool,
+    spent: Duration,
+}
+
+/// A regression on its way.
+#[derive(Debug)]
+pub struct RegressionState {
+    pub key: String,
+    pub record: Option<RegressionRecord>,
+    started: bool,
+}
+
+impl State {
+    /// The state before anything is done. The cases of a unit may take `limit` in all.
+    pub fn new(units: Vec<(String, Unit)>, regressions: Vec<String>, limit: Duration) -> State {
+        let by_key = units.iter().enumerate().map(|(n, (key, _))| (key.clone(), n)).collect();
+        let regressions = regressions.into_iter();
+        State {
+            units: units.into_iter().map(|(_, unit)| UnitState::new(unit)).collect(),
+            regressions: regressions
+                .map(|key| RegressionState { key, record: None, started: false })
+                .collect(),
+            by_key,
+            limit,
+        }
+    }
+
+    /// Takes in what is finished. What belongs to no unit of this campaign is passed over; the result tells.
+    pub fn apply(&mut self, entry: Entry) -> bool {
+        if let Entry::Regression { key, record } = entry {
+            let found = self.regressions.iter_mut().find(|regression| regression.key == key);
+            let known = found.is_some();
+            found.into_iter().for_each(|regression| {
+                regression.started = true;
+                regression.record = Some(*record.clone());
+            });
+            return known;
+        }
+        let key = match &entry {
+            Entry::Opened { unit, .. }
+            | Entry::Unusable { unit, .. }
+            | Entry::Case { unit, .. }
+            | Entry::TimeUp { unit }
+            | Entry::Shrunk { unit, .. } => unit,
+            Entry::Regression { .. } | Entry::Finished => return false,
+        };
+        let Some(unit) = self.by_key.get(key) else { return false };
+        self.units[*unit].apply(entry)
+    }
+
+    /// What a worker that has unit `last` open should do next; it counts as being done from now on.
+    pub fn next(&mut self, last: Option<usize>, known: &KnownIssues) -> Next {
+        if let Some(number) = self.regressions.iter().position(|regression| !regression.started) {
+            self.regressions[number].started = true;
+            return Next::Do(Job::Regression(number));
+        }
+        // First what is open already, then what nobody works on, then whatever there is.
+        let idle = self.units.iter().position(|unit| unit.idle() && unit.has_work(known));
+        let busy = self.units.iter().position(|unit| unit.has_work(known));
+        let last = last.filter(|unit| self.units[*unit].has_work(known));
+        if let Some(number) = last.or(idle).or(busy) {
+            return Next::Do(self.units[number].take(number, known));
+        }
+        let open = self.regressions.iter().any(|regression| regression.record.is_none());
+        let working = open || self.units.iter().any(|unit| !unit.idle());
+        if working { Next::Wait } else { Next::Finished }
+    }
+
+    /// What is left of the time for a unit; not less than a moment, so that a limit is never taken for none.
+    pub fn remaining(&self, unit: usize) -> Duration {
+        self.limit.saturating_sub(self.units[unit].spent).max(Duration::from_millis(1))
+    }
+
+    /// Marks the job as done, by one entry or by none. The time that shrinking took counts, too.
+    pub fn done(&mut self, job: Job) {
+        match job {
+            Job::Regression(_) => {}
+            Job::Open(unit) => self.units[unit].opening = false,
+            Job::Case { unit, .. } => self.units[unit].in_flight -= 1,
+            Job::Shrink { unit, .. } => self.units[unit].shrinking = false,
+        }
+    }
+
+    /// The units whose time was used up just now; they lose what was still to do.
+    pub fn late(&mut self) -> Vec<usize> {
+        let limit = self.limit;
+        let late =
+            |unit: &UnitState| !unit.time_up && unit.spent >= limit && !unit.pending.is_empty();
+        let units = self.units.iter().enumerate();
+        units.filter(|(_, unit)| late(unit)).map(|(number, _)| number).collect()
+    }
+}
+
+impl UnitState {
+    fn new(unit: Unit) -> UnitState {
+        UnitState {
+            facts: None,
+            failure: unit.image.as_ref().err().cloned(),
+            cases: BTreeMap::new(),
+            shrunk: None,
+            time_up: false,
+            pending: (0..unit.cases).collect(),
+            in_flight: 0,
+            opening: false,
+            shrinking: false,
+            shrink_done: false,
+            spent: Duration::ZERO,
+            unit,
+        }
+    }
+
+    fn apply(&mut self, entry: Entry) -> bool {
+        match entry {
+            Entry::Opened { facts, .. } => self.facts = Some(facts),
+            Entry::Unusable { message, exit_code, .. } => {
+                let exit =
+                    if exit_code == Exit::Usage as u8 { Exit::Usage } else { Exit::CannotJudge };
+                self.failure = Some(ImageFailure { message, exit });
+            }
+            Entry::Case { record, kernel, .. } => {
+                // A plan may ask for fewer cases than it did when the journal was written.
+                if record.number >= self.unit.cases {
+                    return false;
+                }
+                self.spent += Duration::from_millis(record.duration_ms);
+                self.pending.retain(|number| *number != record.number);
+                self.cases.insert(record.number, (*record, kernel));
+            }
+            Entry::TimeUp { .. } => {
+                self.time_up = true;
+                self.pending.clear();
+            }
+            Entry::Shrunk { shrunk, .. } => {
+                self.shrink_done = true;
+                self.shrunk = shrunk.map(|shrunk| *shrunk);
+            }
+            Entry::Regression { .. } | Entry::Finished => return false,
+        }
+        true
+    }
+
+    fn idle(&self) -> bool {
+        self.in_flight == 0 && !self.opening && !self.shrinking
+    }
+
+    fn has_work(&self, known: &KnownIssues) -> bool {
+        if self.failure.is_some() || self.opening {
+            return false;
+        }
+        !self.pending.is_empty() || self.to_shrink(known).is_some()
+    }
+
+    fn take(&mut self, unit: usize, known: &KnownIssues) -> Job {
+        if self.facts.is_none() {
+            self.opening = true;
+            return Job::Open(unit);
+        }
+        if let Some(number) = self.pending.pop_front() {
+            self.in_flight += 1;
+            return Job::Case { unit, number };
+        }
+        let (number, keep) = self.to_shrink(known).expect("there is work, and no case is left");
+        self.shrinking = true;
+        Job::Shrink { unit, number, keep }
+    }
+
+    /// When all cases are done: the first one with news, and the rule that it breaks.
+    fn to_shrink(&self, known: &KnownIssues) -> Option<(usize, Rule)> {
+        let facts = self.facts.as_ref()?;
+        if self.shrink_done || !self.idle() || !self.pending.is_empty() || self.time_up {
+            return None;
+        }
+        let name = &self.unit.name;
+        let diverging =
+            self.cases.values().filter(|(case, _)| case.judgement.verdict == Verdict::Diverges);
+        let mut news = diverging.filter_map(|(record, _)| {
+            let own =
+                |finding: &Finding| facts.image_findings.iter().any(|own| own.finding == *finding);
+            let excused = |finding: &Finding, case: Option<&Case>| {
+                known.excuse(name, facts.release.as_deref(), case, finding).is_some()
+            };
+            let findings = record.judgement.findings.iter().map(|found| &found.finding);
+            let mut findings =
+                findings.filter(|finding| !own(finding) && !excused(finding, record.case.as_ref()));
+            Some((record.number, findings.next()?.rule))
+        });
+        news.next()
+    }
+}
