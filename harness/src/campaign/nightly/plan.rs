@@ -24,8 +24,8 @@ pub struct NightlyPlan {
     /// Seed of everything that is drawn.
     #[serde(default = "one")]
     pub seed: u64,
-    /// Minutes that the cases of one image may take in all.
-    pub minutes_per_image: Option<u64>,
+    /// Seconds that the cases of one image may take in all.
+    pub seconds_per_image: Option<u64>,
     /// A list of cases that showed a mistake once, such as corpus/cases/findings.toml; they are run first.
     pub regressions: Option<PathBuf>,
     /// The file of known issues.
@@ -117,8 +117,8 @@ impl NightlyPlan {
         if plan.name.is_empty() || !plan.name.chars().all(named) || plan.name.starts_with('.') {
             return Err(format!("name: expected letters, digits and -_., found {:?}", plan.name));
         }
-        if plan.minutes_per_image == Some(0) {
-            return Err("minutes_per_image: expected at least 1".into());
+        if plan.seconds_per_image == Some(0) {
+            return Err("seconds_per_image: expected at least 1".into());
         }
         if plan.runs.is_empty() {
             return Err("run: expected at least one [[run]]".into());
@@ -140,7 +140,7 @@ impl NightlyPlan {
 
     /// The time that the cases of one image may take.
     pub fn time_limit(&self) -> Option<Duration> {
-        self.minutes_per_image.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)))
+        self.seconds_per_image.map(Duration::from_secs)
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
             ("sets = [\"default\"]", "", "run number 1: expected sets or images"),
             ("cases = 4", "cases = 4\nloaders = [\"lilo\"]", "unknown variant `lilo`"),
             ("cases = 4", "cases = 4\nprotocols = []", "run number 1: protocols, loaders"),
-            ("\"n\"", "\"n\"\nminutes_per_image = 0", "minutes_per_image: expected at least 1"),
+            ("\"n\"", "\"n\"\nseconds_per_image = 0", "seconds_per_image: expected at least 1"),
         ] {
             assert!(PLAN.contains(from), "{from}");
             let error = NightlyPlan::parse(&PLAN.replace(from, to)).unwrap_err();

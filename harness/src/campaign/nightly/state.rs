@@ -100,27 +100,27 @@ impl State {
         }
     }
 
-    /// Takes in what is finished. What belongs to no unit of this campaign is passed over; the result tells.
-    pub fn apply(&mut self, entry: Entry) -> bool {
-        if let Entry::Regression { key, record } = entry {
-            let found = self.regressions.iter_mut().find(|regression| regression.key == key);
-            let known = found.is_some();
-            found.into_iter().for_each(|regression| {
-                regression.started = true;
-                regression.record = Some(*record.clone());
-            });
-            return known;
-        }
-        let key = match &entry {
+    /// Takes in what is finished. What belongs to no unit of this campaign is passed over.
+    pub fn apply(&mut self, entry: Entry) {
+        let unit = match &entry {
             Entry::Opened { unit, .. }
             | Entry::Unusable { unit, .. }
             | Entry::Case { unit, .. }
             | Entry::TimeUp { unit }
-            | Entry::Shrunk { unit, .. } => unit,
-            Entry::Regression { .. } | Entry::Finished => return false,
+            | Entry::Shrunk { unit, .. } => self.by_key.get(unit),
+            Entry::Regression { .. } | Entry::Finished => None,
         };
-        let Some(unit) = self.by_key.get(key) else { return false };
-        self.units[*unit].apply(entry)
+        match (entry, unit) {
+            (Entry::Regression { key, record }, _) => {
+                let mut regressions = self.regressions.iter_mut();
+                if let Some(regression) = regressions.find(|regression| regression.key == key) {
+                    regression.started = true;
+                    regression.record = Some(*record);
+                }
+            }
+            (entry, Some(unit)) => self.units[*unit].apply(entry),
+            (_, None) => {}
+        }
     }
 
     /// What a worker that has unit `last` open should do next; it counts as being done from now on.
@@ -146,7 +146,7 @@ impl State {
         self.limit.saturating_sub(self.units[unit].spent).max(Duration::from_millis(1))
     }
 
-    /// Marks the job as done, by one entry or by none. The time that shrinking took counts, too.
+    /// Marks the job as no longer being done.
     pub fn done(&mut self, job: Job) {
         match job {
             Job::Regression(_) => {}
@@ -156,7 +156,7 @@ impl State {
         }
     }
 
-    /// The units whose time was used up just now; they lose what was still to do.
+    /// The units that have used up their time with cases still to do.
     pub fn late(&mut self) -> Vec<usize> {
         let limit = self.limit;
         let late =
@@ -184,7 +184,7 @@ impl UnitState {
         }
     }
 
-    fn apply(&mut self, entry: Entry) -> bool {
+    fn apply(&mut self, entry: Entry) {
         match entry {
             Entry::Opened { facts, .. } => self.facts = Some(facts),
             Entry::Unusable { message, exit_code, .. } => {
@@ -194,12 +194,11 @@ impl UnitState {
             }
             Entry::Case { record, kernel, .. } => {
                 // A plan may ask for fewer cases than it did when the journal was written.
-                if record.number >= self.unit.cases {
-                    return false;
+                if record.number < self.unit.cases {
+                    self.spent += Duration::from_millis(record.duration_ms);
+                    self.pending.retain(|number| *number != record.number);
+                    self.cases.insert(record.number, (*record, kernel));
                 }
-                self.spent += Duration::from_millis(record.duration_ms);
-                self.pending.retain(|number| *number != record.number);
-                self.cases.insert(record.number, (*record, kernel));
             }
             Entry::TimeUp { .. } => {
                 self.time_up = true;
@@ -209,9 +208,8 @@ impl UnitState {
                 self.shrink_done = true;
                 self.shrunk = shrunk.map(|shrunk| *shrunk);
             }
-            Entry::Regression { .. } | Entry::Finished => return false,
+            Entry::Regression { .. } | Entry::Finished => {}
         }
-        true
     }
 
     fn idle(&self) -> bool {
@@ -260,5 +258,142 @@ impl UnitState {
             Some((record.number, findings.next()?.rule))
         });
         news.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::nightly::units::UnitImage;
+    use crate::case::{Loader, Protocol};
+    use crate::record::{Found, JudgementRecord, Selection};
+
+    fn state(units: &[(&str, usize)], regressions: &[&str]) -> State {
+        let unit = |(number, (name, cases)): (usize, &(&str, usize))| {
+            let image = UnitImage { path: "k".into(), sha256: String::new() };
+            let unit = Unit {
+                number,
+                name: name.to_string(),
+                image: Ok(image),
+                selection: Selection::default(),
+                cases: *cases,
+            };
+            (name.to_string(), unit)
+        };
+        let units = units.iter().enumerate().map(unit).collect();
+        let regressions = regressions.iter().map(|key| key.to_string()).collect();
+        State::new(units, regressions, Duration::from_secs(10))
+    }
+
+    fn opened(unit: &str) -> Entry {
+        let facts = Facts {
+            sha256: String::new(),
+            release: Some("6.1.0".into()),
+            word_bits: 64,
+            compression: "lz4".into(),
+            protocols: Vec::new(),
+            table_entries: 0,
+            loaded_size: 0,
+            init_size: 0,
+            kernel_size: 0,
+            image_findings: Vec::new(),
+            kaslr_not_predicted: None,
+        };
+        Entry::Opened { unit: unit.into(), facts }
+    }
+
+    fn case(unit: &str, number: usize, broken: &[Rule]) -> Entry {
+        let finding = |rule: &Rule| Found { finding: Finding::new(*rule, "", "", ""), known: None };
+        let verdict = if broken.is_empty() { Verdict::Conforms } else { Verdict::Diverges };
+        let judgement = JudgementRecord {
+            verdict,
+            output: None,
+            virt: None,
+            fields_relocated: 0,
+            refused: false,
+            findings: broken.iter().map(finding).collect(),
+            not_judged: Vec::new(),
+            not_predicted: None,
+        };
+        let record = CaseRecord {
+            number,
+            protocol: Protocol::Bits32,
+            load: 0,
+            kaslr: false,
+            loader: Loader::Any,
+            judgement,
+            case: (!broken.is_empty()).then(Case::default),
+            file: None,
+            duration_ms: 4_000,
+        };
+        Entry::Case { unit: unit.into(), record: Box::new(record), kernel: None }
+    }
+
+    fn finish(state: &mut State, job: Job, entry: Entry) {
+        state.apply(entry);
+        state.done(job);
+    }
+
+    #[test]
+    fn regressions_come_first_and_each_worker_keeps_to_its_image() {
+        let known = KnownIssues::default();
+        let mut state = state(&[("a", 2), ("b", 1)], &["r"]);
+        assert_eq!(state.next(None, &known), Next::Do(Job::Regression(0)));
+        assert_eq!(state.next(None, &known), Next::Do(Job::Open(0)));
+        assert_eq!(state.next(None, &known), Next::Do(Job::Open(1)));
+        assert_eq!(state.next(None, &known), Next::Wait);
+        finish(&mut state, Job::Open(1), opened("b"));
+        assert_eq!(state.next(Some(1), &known), Next::Do(Job::Case { unit: 1, number: 0 }));
+        finish(&mut state, Job::Open(0), opened("a"));
+        assert_eq!(state.next(Some(0), &known), Next::Do(Job::Case { unit: 0, number: 0 }));
+        finish(&mut state, Job::Case { unit: 1, number: 0 }, case("b", 0, &[]));
+        // Nothing is left of its own image: it helps.
+        assert_eq!(state.next(Some(1), &known), Next::Do(Job::Case { unit: 0, number: 1 }));
+        assert_eq!(state.next(None, &known), Next::Wait);
+    }
+
+    #[test]
+    fn the_first_news_is_made_simple_when_all_cases_are_done() {
+        let file = "schema = 1\n[[issue]]\nid = \"i\"\nowner = \"o\"\nexpires = 2027-03-01\n\
+            explanation = \"e\"\nrule = \"fault\"\n";
+        let known = KnownIssues::parse(file, jiff::civil::Date::constant(2027, 1, 1)).unwrap();
+        let mut state = state(&[("a", 3)], &[]);
+        state.apply(opened("a"));
+        state.apply(case("a", 0, &[Rule::Fault]));
+        state.apply(case("a", 2, &[Rule::Fault, Rule::Halt]));
+        assert_eq!(state.next(Some(0), &known), Next::Do(Job::Case { unit: 0, number: 1 }));
+        assert_eq!(state.next(Some(0), &known), Next::Wait);
+        finish(&mut state, Job::Case { unit: 0, number: 1 }, case("a", 1, &[]));
+        let shrink = Job::Shrink { unit: 0, number: 2, keep: Rule::Halt };
+        assert_eq!(state.next(Some(0), &known), Next::Do(shrink));
+        assert_eq!(state.next(Some(0), &known), Next::Wait);
+        finish(&mut state, shrink, Entry::Shrunk { unit: "a".into(), shrunk: None });
+        assert_eq!(state.next(Some(0), &known), Next::Finished);
+    }
+
+    #[test]
+    fn a_unit_whose_time_is_up_loses_the_rest() {
+        let known = KnownIssues::default();
+        let mut state = state(&[("a", 5)], &[]);
+        state.apply(opened("a"));
+        state.apply(case("a", 0, &[]));
+        state.apply(case("a", 1, &[Rule::Halt]));
+        assert_eq!((state.late(), state.remaining(0)), (vec![], Duration::from_secs(2)));
+        state.apply(case("a", 2, &[]));
+        assert_eq!(state.late(), [0]);
+        assert!(state.remaining(0) > Duration::ZERO);
+        state.apply(Entry::TimeUp { unit: "a".into() });
+        assert_eq!(state.next(Some(0), &known), Next::Finished);
+        assert_eq!((state.late(), state.units[0].cases.len()), (vec![], 3));
+    }
+
+    #[test]
+    fn entries_of_other_plans_are_passed_over() {
+        let known = KnownIssues::default();
+        let mut state = state(&[("a", 1)], &[]);
+        state.apply(opened("b"));
+        state.apply(opened("a"));
+        state.apply(case("a", 1, &[]));
+        assert_eq!(state.next(None, &known), Next::Do(Job::Case { unit: 0, number: 0 }));
     }
 }

@@ -40,14 +40,20 @@ pub struct UnitImage {
 }
 
 impl Unit {
-    /// What determines its results, but for the program: units with the same key have the same cases. The number of cases is
-    /// not part of it, so that more can be added.
-    pub fn key(&self, seed: u64) -> String {
-        let image = match &self.image {
-            Ok(image) => &image.sha256,
-            Err(failure) => &failure.message,
+    fn is_same(&self, other: &Unit) -> bool {
+        let same = match (&self.image, &other.image) {
+            (Ok(one), Ok(other)) => one.sha256 == other.sha256,
+            (Err(_), Err(_)) => self.name == other.name,
+            _ => false,
         };
-        format!("{seed} {} {image} {}", self.name, self.selection)
+        same && self.selection == other.selection
+    }
+
+    /// What determines its results, but for the program: units with the same key have the same cases. Neither the name nor
+    /// the number of cases is part of it, so that more can be added.
+    pub fn key(&self, seed: u64) -> String {
+        let image = self.image.as_ref().map_or(&self.name, |image| &image.sha256);
+        format!("{seed} {image} {}", self.selection)
     }
 }
 
@@ -55,7 +61,7 @@ impl Unit {
 pub fn digest(seed: u64, units: &[Unit], regressions: &[String]) -> String {
     let mut hasher = Sha256::new();
     for unit in units {
-        hasher.update(format!("{} {} cases\n", unit.key(seed), unit.cases));
+        hasher.update(format!("{} {} {} cases\n", unit.name, unit.key(seed), unit.cases));
     }
     for regression in regressions {
         hasher.update(format!("{regression}\n"));
@@ -64,7 +70,8 @@ pub fn digest(seed: u64, units: &[Unit], regressions: &[String]) -> String {
 }
 
 /// The units of `plan`; `images[n]` are those that its run number `n` names. Selections that an image has no cases for, such
-/// as the 64-bit entry of a 32-bit kernel, are left out; an image that cannot be opened is one unit.
+/// as the 64-bit entry of a 32-bit kernel, are left out; an image that cannot be opened is one unit. An image that is named
+/// twice, by whatever names, is run once, by the first of them.
 pub fn units(plan: &NightlyPlan, images: Vec<Vec<Named>>) -> Vec<Unit> {
     let mut units = Vec::new();
     for (run, images) in plan.runs.iter().zip(images) {
@@ -79,7 +86,11 @@ pub fn units(plan: &NightlyPlan, images: Vec<Vec<Named>>) -> Vec<Unit> {
             };
             for (image, selection) in selected {
                 let (number, name) = (units.len(), name.clone());
-                units.push(Unit { number, name, image, selection, cases: run.cases });
+                let unit = Unit { number, name, image, selection, cases: run.cases };
+                match units.iter_mut().find(|known: &&mut Unit| known.is_same(&unit)) {
+                    Some(known) => known.cases = known.cases.max(unit.cases),
+                    None => units.push(unit),
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ const BZIMAGE_MAX: u64 = 0x37ff_ffff;
 const TWO_GIB: u64 = 2 * GIB;
 
 /// The entry protocol of a loader that has only one.
-fn protocol(loader: Loader) -> Option<Protocol> {
+pub fn protocol(loader: Loader) -> Option<Protocol> {
     match loader {
         Loader::Any => None,
         Loader::Kexec64 | Loader::KexecFile | Loader::Kdump | Loader::Crosvm => {
