@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_complaint_is_one_line() {
-        let stderr = "    Updating index\nerror: no matching package named `x` found\nlocation: y\n";
+        let stderr =
+            "    Updating index\nerror: no matching package named `x` found\nlocation: y\n";
         assert_eq!(complaint(stderr), "no matching package named `x` found");
         assert_eq!(complaint(""), "cargo failed without a word");
     }

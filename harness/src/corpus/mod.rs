@@ -127,7 +127,7 @@ impl Corpus {
         entries: &[&Entry],
         progress: &Progress,
     ) -> Result<Vec<(String, Result<Fetched, CorpusError>)>, CorpusError> {
-        let results = Fetch::new(self, progress)?.run(entries)?;
+        let results = Fetch::new(self, progress, entries)?.run(entries)?;
         Ok(entries.iter().map(|entry| entry.name.to_string()).zip(results).collect())
     }
 
@@ -136,10 +136,7 @@ impl Corpus {
     ///
     /// # Errors
     /// The cache cannot be read.
-    pub fn verify<'a>(
-        &self,
-        entries: &[&'a Entry],
-    ) -> Result<Vec<(&'a Name, State)>, CorpusError> {
+    pub fn verify<'a>(&self, entries: &[&'a Entry]) -> Result<Vec<(&'a Name, State)>, CorpusError> {
         let records = self.cache.records()?;
         let mut of_entries = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -196,11 +193,11 @@ impl Corpus {
         records: &'a BTreeMap<String, Record>,
     ) -> Result<Option<&'a Record>, CorpusError> {
         let keys = self.keys(entry)?;
-        let accepted = |record: &&Record| {
-            entry.sha256.as_ref().is_none_or(|pin| *pin == record.sha256)
-        };
+        let accepted =
+            |record: &&Record| entry.sha256.as_ref().is_none_or(|pin| *pin == record.sha256);
         let by_key = keys.iter().filter_map(|key| records.get(key)).find(accepted);
-        let by_pin = || records.values().find(|record| Some(&record.sha256) == entry.sha256.as_ref());
+        let by_pin =
+            || records.values().find(|record| Some(&record.sha256) == entry.sha256.as_ref());
         Ok(by_key.or_else(by_pin))
     }
 

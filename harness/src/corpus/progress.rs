@@ -36,7 +36,11 @@ impl Progress {
     /// To standard error, in the form that suits it.
     pub fn to_stderr() -> Progress {
         let terminal = io::stderr().is_terminal();
-        Progress { bars: terminal.then(MultiProgress::new), lines: !terminal, all: Mutex::default() }
+        Progress {
+            bars: terminal.then(MultiProgress::new),
+            lines: !terminal,
+            all: Mutex::default(),
+        }
     }
 
     /// Nowhere.

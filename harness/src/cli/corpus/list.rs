@@ -63,7 +63,11 @@ fn write_text(out: &mut impl Write, entry: &Listed<'_>, width: usize) -> io::Res
     writeln!(out, "{:width$} {}", entry.name, entry.description)?;
     match &entry.cached {
         Some(CachedImage { path, record, .. }) => {
-            writeln!(out, "{:width$} {} {} ({})", "", record.package, record.version, record.suite)?;
+            writeln!(
+                out,
+                "{:width$} {} {} ({})",
+                "", record.package, record.version, record.suite
+            )?;
             writeln!(out, "{:width$} {}", "", path.display())
         }
         None => writeln!(out, "{:width$} not cached", ""),

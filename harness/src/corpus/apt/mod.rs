@@ -24,8 +24,8 @@ pub use sources::Mirror;
 
 use super::CorpusError;
 use super::cache::sum_of;
-use super::source::Architecture;
 use super::progress::Task;
+use super::source::Architecture;
 use records::read_records;
 
 /// How often the size of a growing file is looked at.

@@ -31,10 +31,7 @@ pub struct PackageRecord {
 ///
 /// # Errors
 /// The reader's own.
-pub fn read_records(
-    reader: impl BufRead,
-    also: &BTreeSet<&str>,
-) -> io::Result<Vec<PackageRecord>> {
+pub fn read_records(reader: impl BufRead, also: &BTreeSet<&str>) -> io::Result<Vec<PackageRecord>> {
     let mut records = Vec::new();
     for stanza in Stanzas::new(reader) {
         records.extend(record(&stanza?, also));
@@ -149,7 +146,8 @@ mod tests {
 
     #[test]
     fn records_without_a_file_and_other_packages_are_left_out() {
-        let text = String::from("Package: linux-image-x\nVersion: 1\n\n") + &stanza("zlib1g", 1, "");
+        let text =
+            String::from("Package: linux-image-x\nVersion: 1\n\n") + &stanza("zlib1g", 1, "");
         assert!(read_records(text.as_bytes(), &BTreeSet::new()).unwrap().is_empty());
     }
 

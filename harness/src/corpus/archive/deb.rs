@@ -24,8 +24,7 @@ pub fn extract_deb(
         if !name.starts_with(b"data.tar.") {
             continue;
         }
-        let Some(tar) = unpack(&name, member).map_err(ArchiveError::damaged("data member"))?
-        else {
+        let Some(tar) = unpack(&name, member).map_err(ArchiveError::damaged("data member"))? else {
             continue;
         };
         return from_tar(Limited::new(tar, UNPACKED_LIMIT), wanted, out);

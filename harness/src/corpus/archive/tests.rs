@@ -79,10 +79,8 @@ fn the_image_is_found_under_every_compression_of_a_package() {
 
 #[test]
 fn the_image_of_a_split_package_is_found_below_modules() {
-    for path in ["./usr/lib/modules/7.2+deb14/vmlinuz", "usr/lib/modules/7.2/vmlinuz.unsigned"]
-    {
-        let (result, out) =
-            extract(&deb_of("data.tar.xz", &xz(&tar_of(&[(path, FILE, b"k")]))));
+    for path in ["./usr/lib/modules/7.2+deb14/vmlinuz", "usr/lib/modules/7.2/vmlinuz.unsigned"] {
+        let (result, out) = extract(&deb_of("data.tar.xz", &xz(&tar_of(&[(path, FILE, b"k")]))));
         assert_eq!(result.unwrap().unwrap().path, path.trim_start_matches("./"));
         assert_eq!(out, b"k");
     }
@@ -178,7 +176,11 @@ fn a_named_file_is_found_and_nothing_like_it() {
 
 #[test]
 fn a_packed_file_of_a_crate_is_unpacked() {
-    let members = [("x-1.0/src/kernel.xz", FILE, b"no".as_slice()), ("x-1.0/kernel.xz", FILE, &xz(b"kernel"))];
+    let packed = xz(b"kernel");
+    let members = [
+        ("x-1.0/src/kernel.xz", FILE, b"no".as_slice()),
+        ("x-1.0/kernel.xz", FILE, packed.as_slice()),
+    ];
     let mut out = Vec::new();
     let member = extract_crate(crate_of(&members).as_slice(), &path("kernel.xz"), &mut out);
     assert_eq!(member.unwrap().unwrap(), Member { path: String::from("kernel.xz"), size: 6 });
@@ -195,7 +197,8 @@ fn zeros_in_zstd(gigabytes: usize) -> Vec<u8> {
 
 #[test]
 fn a_small_file_that_unpacks_without_end_is_refused() {
-    let members = [("x-1.0/kernel.zst", FILE, zeros_in_zstd(1).as_slice())];
+    let packed = zeros_in_zstd(1);
+    let members = [("x-1.0/kernel.zst", FILE, packed.as_slice())];
     let mut out = std::io::sink();
     let result = extract_crate(crate_of(&members).as_slice(), &path("kernel.zst"), &mut out);
     assert!(matches!(result, Err(ArchiveError::TooLarge { .. })), "{result:?}");

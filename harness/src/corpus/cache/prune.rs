@@ -58,7 +58,8 @@ impl Writer<'_> {
         let mut pruned = Pruned::default();
         for (path, name) in listing(&self.cache.root().join("images"))? {
             if left(&name) || unused(&name) {
-                let size = fs::symlink_metadata(&path).map_err(CorpusError::cache("read", &path))?;
+                let size =
+                    fs::symlink_metadata(&path).map_err(CorpusError::cache("read", &path))?;
                 pruned.files.push((path, size.len()));
             }
         }

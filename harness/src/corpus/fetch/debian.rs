@@ -99,14 +99,20 @@ impl Fetch<'_> {
         task: &Task,
     ) -> Result<Option<Fetched>, CorpusError> {
         let turn = self.turn(package.sha256.as_str());
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let key = source.key(suite);
-        if let Some(image) = self.from_same_package(entry, source, &key, package)? {
+        if let Some(image) = self.same_package(entry, source, &key, package)? {
             return Ok(Some(Fetched { image, how: How::Shared }));
         }
-        let folder = self.download_folder(package.sha256.as_str())?;
-        let download = offer.download(package, folder, task)?;
-        self.progress.downloaded(package.size);
+        let (download, how) = match turn.take() {
+            Some(download) => (download, How::Shared),
+            None => {
+                let folder = self.download_folder(package.sha256.as_str())?;
+                let download = offer.download(package, folder, task)?;
+                self.progress.downloaded(package.size);
+                (download, How::Downloaded(package.size))
+            }
+        };
         task.stage(format!("taking the image out of {}", package.package));
         let origin = Origin {
             key,
@@ -117,14 +123,16 @@ impl Fetch<'_> {
             package_sha256: package.sha256.clone(),
         };
         let wanted = wanted(source);
-        let image = self.take_out(entry, origin, download.path(), |file, out| {
-            extract_deb(file, wanted, out)
-        })?;
-        Ok(image.map(|image| Fetched { image, how: How::Downloaded(package.size) }))
+        let image = self
+            .take_out(entry, origin, download.path(), |file, out| extract_deb(file, wanted, out))?;
+        if self.again.contains(package.package.as_str()) {
+            *turn = Some(download);
+        }
+        Ok(image.map(|image| Fetched { image, how }))
     }
 
     /// The image that another entry has from the same package file, now under `key` too.
-    fn from_same_package(
+    fn same_package(
         &self,
         entry: &Entry,
         source: &DebianSource,

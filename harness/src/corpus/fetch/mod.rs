@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
-use super::apt::Suite;
+use super::apt::{Download, Suite};
 use super::archive::{ArchiveError, Member};
 use super::cache::{Incoming, Record, Writer};
 use super::manifest::Entry;
 use super::names::Sha256Sum;
 use super::progress::Progress;
-use super::source::{Architecture, Source};
+use super::source::{Architecture, DebianSource, Source};
 use super::{CachedImage, Corpus, CorpusError};
 
 /// Downloads at a time: enough to hide a mirror's latency, few enough to be a polite client.
@@ -46,6 +46,9 @@ pub enum How {
     Unchecked(CorpusError),
 }
 
+/// Whose turn it is with a package file, and the file if it will be needed again.
+type Turn = Arc<Mutex<Option<Download>>>;
+
 type Asked = Arc<OnceLock<Result<Suite, Arc<CorpusError>>>>;
 
 /// One fetch of several entries: each suite is asked once, whoever comes first, and each package
@@ -58,7 +61,9 @@ pub(super) struct Fetch<'a> {
     packages: BTreeSet<&'a str>,
     suites: Mutex<BTreeMap<(String, Architecture), Asked>>,
     /// A turn for each package file, by its sum or name.
-    turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+    turns: Mutex<BTreeMap<String, Turn>>,
+    /// Names of the Debian packages that several entries of this fetch take files out of.
+    again: BTreeSet<&'a str>,
 }
 
 /// What there is to say of an image that is taken out of a package.
@@ -76,10 +81,17 @@ impl<'a> Fetch<'a> {
     pub(super) fn new(
         corpus: &'a Corpus,
         progress: &'a Progress,
+        entries: &[&'a Entry],
     ) -> Result<Fetch<'a>, CorpusError> {
         let writer = corpus.cache.writer(|| {
             progress.note("another relocheck is fetching: waiting for it to end");
         })?;
+        let mut named = BTreeSet::new();
+        let again = entries.iter().filter_map(|entry| match &entry.source {
+            Source::Debian(DebianSource { file: Some(_), package, .. }) => Some(package.as_str()),
+            _ => None,
+        });
+        let again = again.filter(|package| !named.insert(*package)).collect();
         let packages = corpus.manifest.entries().iter().filter_map(|entry| match &entry.source {
             Source::Debian(source) => Some(source.package.as_str()),
             Source::Crate(_) => None,
@@ -91,6 +103,7 @@ impl<'a> Fetch<'a> {
             packages: packages.collect(),
             suites: Mutex::default(),
             turns: Mutex::default(),
+            again,
         })
     }
 
@@ -116,7 +129,7 @@ impl<'a> Fetch<'a> {
             Err(_) => all(),
         };
         self.progress.end();
-        self.remove_stale_downloads()?;
+        self.remove_downloads()?;
         Ok(results)
     }
 
@@ -142,15 +155,18 @@ impl<'a> Fetch<'a> {
         Ok(folder)
     }
 
-    fn turn(&self, package: &str) -> Arc<Mutex<()>> {
+    fn turn(&self, package: &str) -> Turn {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(package.to_owned()).or_default())
     }
 
-    /// Removes downloads that no entry of this fetch had a use for. One that broke off stays, for
-    /// the next fetch to continue.
-    fn remove_stale_downloads(&self) -> Result<(), CorpusError> {
+    /// Removes downloads that are no longer needed, and those that no entry of this fetch had a use
+    /// for. One that broke off stays, for the next fetch to continue.
+    fn remove_downloads(&self) -> Result<(), CorpusError> {
         let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        for turn in turns.values() {
+            turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
         let Ok(folders) = fs::read_dir(self.writer.downloads()) else { return Ok(()) };
         for folder in folders.filter_map(Result::ok) {
             if !turns.contains_key(folder.file_name().to_string_lossy().as_ref()) {

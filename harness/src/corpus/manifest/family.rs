@@ -56,7 +56,9 @@ impl Family {
             entries.push(self.entry(&words).map_err(wrong)?);
         }
         match self.sha256.keys().next() {
-            Some(stray) => Err(wrong(format!("`sha256` pins `{stray}`, which it has no entry for"))),
+            Some(stray) => {
+                Err(wrong(format!("`sha256` pins `{stray}`, which it has no entry for")))
+            }
             None => Ok(entries),
         }
     }

@@ -40,7 +40,8 @@ fn an_unknown_field_is_refused_with_its_name_and_line() {
 
 #[test]
 fn an_unknown_registry_is_refused() {
-    let text = "schema = 1\n[sets]\n[[entry]]\nname = \"one\"\ndescription = \"\"\nsource.floppy = {}\n";
+    let text =
+        "schema = 1\n[sets]\n[[entry]]\nname = \"one\"\ndescription = \"\"\nsource.floppy = {}\n";
     assert!(refusal(text).contains("`floppy`"), "{}", refusal(text));
 }
 
