@@ -49,10 +49,10 @@ Examples:
     },
     /// Download what is missing or outdated in a set
     ///
-    /// A fetch that was killed is continued: what is there is not fetched again, and the rest of a
-    /// package is asked for where a part of it is there. Where the network cannot be reached, the
-    /// images of the cache serve, and a line says so. What the archive no longer has is counted apart.
-    /// The exit code is 0 if every entry has an image then, else 125.
+    /// A fetch that was killed goes on where it was: images that are there are not fetched again, and
+    /// half a package is left to apt, which continues it where the mirror allows that. Where the
+    /// network cannot be reached, the images of the cache serve, and a line says so. What the archive
+    /// no longer has is counted apart. The exit code is 0 if every entry has an image then, else 125.
     #[command(after_help = "\
 Examples:
   relocheck corpus fetch

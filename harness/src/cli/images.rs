@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Which files a command line means: images, kernel build directories, corpus sets.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -33,11 +34,14 @@ fn built_in(directory: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The fetched images of a corpus set.
+/// The fetched images of a corpus set, each once: entries that follow a suite often mean the image of
+/// one that names a version, and the first of them gives the name.
 pub fn of_set(set: &str) -> Result<Vec<Input>, Failure> {
     let corpus = Corpus::open(None).map_err(Failure::usage)?;
     let entries = corpus.set(set).map_err(Failure::usage)?;
-    entries
+    let named = entries.len();
+    let mut seen = BTreeSet::new();
+    let inputs = entries
         .into_iter()
         .map(|entry| {
             let cached = corpus.cached(entry).map_err(Failure::usage)?.ok_or_else(|| {
@@ -48,5 +52,10 @@ pub fn of_set(set: &str) -> Result<Vec<Input>, Failure> {
             })?;
             Ok(Input { name: entry.name.to_string(), path: cached.path })
         })
-        .collect()
+        .filter(|input| input.as_ref().map_or(true, |input| seen.insert(input.path.clone())))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    if inputs.len() < named {
+        eprintln!("relocheck: the {named} entries of {set} are {} images", inputs.len());
+    }
+    Ok(inputs)
 }

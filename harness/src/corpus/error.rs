@@ -19,7 +19,7 @@ pub enum CorpusError {
         problem: String,
     },
     /// No set of that name.
-    #[error("there is no set `{name}` in the manifest; it has: {known}")]
+    #[error("there is no set `{name}` in the manifest; it has: {known}, and one of each family")]
     UnknownSet {
         /// The name that was asked for.
         name: String,

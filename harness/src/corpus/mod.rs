@@ -78,7 +78,7 @@ impl Corpus {
         })
     }
 
-    /// The entries of a set, in the manifest's order.
+    /// The entries of a set, in the order in which it names them.
     ///
     /// # Errors
     /// The manifest has no such set.
@@ -172,18 +172,15 @@ impl Corpus {
             }
             pins.extend(entry.sha256.as_ref().map(Sha256Sum::as_str));
         }
-        let refers = |entry: &&Entry, record: &Record| {
-            entry.sha256.as_ref().is_none_or(|pin| *pin == record.sha256)
-        };
         let keep = |key: &str, record: &Record| {
             let referring = keys.get(key).map(Vec::as_slice).unwrap_or_default();
             pins.contains(record.sha256.as_str())
-                || referring.iter().any(|entry| refers(entry, record))
+                || referring.iter().any(|entry| entry.accepts(&record.sha256))
         };
         let writer = self.cache.writer(|| {
             progress.note("another relocheck is fetching: waiting for it to end");
         })?;
-        writer.prune(keep, dry_run)
+        writer.prune(keep, &pins, dry_run)
     }
 
     /// The record of an entry, whatever has become of its file.
@@ -193,8 +190,7 @@ impl Corpus {
         records: &'a BTreeMap<String, Record>,
     ) -> Result<Option<&'a Record>, CorpusError> {
         let keys = self.keys(entry)?;
-        let accepted =
-            |record: &&Record| entry.sha256.as_ref().is_none_or(|pin| *pin == record.sha256);
+        let accepted = |record: &&Record| entry.accepts(&record.sha256);
         let by_key = keys.iter().filter_map(|key| records.get(key)).find(accepted);
         let by_pin =
             || records.values().find(|record| Some(&record.sha256) == entry.sha256.as_ref());
@@ -228,8 +224,7 @@ impl Corpus {
 
     fn cached_at(&self, entry: &Entry, key: &str) -> Result<Option<CachedImage>, CorpusError> {
         let found = self.cache.lookup(key)?.map(named(entry));
-        let pin = entry.sha256.as_ref();
-        Ok(found.filter(|image| pin.is_none_or(|pin| *pin == image.record.sha256)))
+        Ok(found.filter(|image| entry.accepts(&image.record.sha256)))
     }
 }
 

@@ -207,7 +207,8 @@ Acquire::Languages "none";
     }
 
     /// Fetches the package file of a record into `folder`, and checks its size and SHA-256 against
-    /// the record. A part of the file that is in the folder is continued (apt asks for the rest).
+    /// the record. A part of the file that is in the folder is apt's to continue, or to replace where
+    /// the mirror does not allow that.
     ///
     /// # Errors
     /// Apt fails, the file is not what the record says, or the cache cannot be written.

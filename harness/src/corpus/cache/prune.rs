@@ -38,18 +38,20 @@ fn sum(path: &Path) -> Option<Sha256Sum> {
 
 impl Writer<'_> {
     /// Forgets all records that `keep` does not accept by key and record, and removes the images
-    /// that no record is left of. With `dry_run` nothing changes.
+    /// that no record is left of and whose sums are not among `pins`. With `dry_run` nothing changes.
     ///
     /// # Errors
     /// The cache cannot be read or written.
     pub fn prune(
         &self,
         keep: impl Fn(&str, &Record) -> bool,
+        pins: &BTreeSet<&str>,
         dry_run: bool,
     ) -> Result<Pruned, CorpusError> {
         let mut records = self.cache.records()?;
         records.retain(|key, record| keep(key, record));
-        let kept: BTreeSet<&str> = records.values().map(|record| record.sha256.as_str()).collect();
+        let mut kept = pins.clone();
+        kept.extend(records.values().map(|record| record.sha256.as_str()));
 
         let left = |name: &str| name.starts_with(INCOMING);
         let unused = |name: &str| {

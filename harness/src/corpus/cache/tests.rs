@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::*;
@@ -132,15 +133,18 @@ fn pruning_removes_what_nothing_refers_to_and_says_how_much() {
     fs::create_dir_all(download.join("b")).unwrap();
     fs::write(download.join("b/part.deb"), b"123").unwrap();
 
+    let pinned = "e".repeat(64);
+    fs::write(images.join(&pinned), b"pinned, unknown to the index").unwrap();
+    let pins = BTreeSet::from([pinned.as_str()]);
     let keep = |key: &str, _: &Record| key.starts_with("keep");
-    let planned = writer.prune(keep, true).unwrap();
+    let planned = writer.prune(keep, &pins, true).unwrap();
     assert!(old.exists());
-    let done = writer.prune(keep, false).unwrap();
+    let done = writer.prune(keep, &pins, false).unwrap();
     assert_eq!(planned, done);
     assert_eq!((done.images(), done.bytes()), (2, 15 + 7 + 4 + 3));
     assert!(kept.exists() && shared.exists() && !old.exists());
     assert!(images.join("README").exists() && !images.join(".incoming-killed").exists());
-    assert!(!download.exists());
+    assert!(!download.exists() && images.join(&pinned).exists());
     assert_eq!(cache.records().unwrap().into_keys().collect::<Vec<_>>(), ["keep", "keep-too"]);
-    assert_eq!(writer.prune(keep, false).unwrap().bytes(), 0);
+    assert_eq!(writer.prune(keep, &pins, false).unwrap().bytes(), 0);
 }

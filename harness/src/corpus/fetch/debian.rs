@@ -143,7 +143,7 @@ impl Fetch<'_> {
         let found = self.corpus.cache.find(|_, record| {
             record.package_sha256 == package.sha256
                 && wanted.matches(&record.member)
-                && entry.sha256.as_ref().is_none_or(|pin| *pin == record.sha256)
+                && entry.accepts(&record.sha256)
         })?;
         let Some((path, record)) = found else { return Ok(None) };
         self.writer.enter(key, &record)?;

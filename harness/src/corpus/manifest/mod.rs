@@ -44,6 +44,15 @@ pub struct Entry {
 pub struct Manifest {
     entries: Vec<Entry>,
     sets: BTreeMap<String, Vec<usize>>,
+    /// The sets that are no families, sorted.
+    named: Vec<String>,
+}
+
+impl Entry {
+    /// Whether the image of this sum may be the entry's: always, unless the entry is pinned to another.
+    pub fn accepts(&self, sum: &Sha256Sum) -> bool {
+        self.sha256.as_ref().is_none_or(|pin| pin == sum)
+    }
 }
 
 #[derive(Deserialize)]
@@ -66,6 +75,7 @@ struct Document {
 impl Document {
     fn resolve(self) -> Result<Manifest, String> {
         let Document { mut entries, mut sets, families, .. } = self;
+        let named = sets.keys().map(Name::to_string).collect();
         for family in families {
             let set = family.set.clone();
             let members = family.entries()?;
@@ -88,7 +98,7 @@ impl Document {
             }
         }
         let sets = sets::resolve(&sets, &index)?;
-        Ok(Manifest { entries, sets })
+        Ok(Manifest { entries, sets, named })
     }
 }
 
@@ -159,8 +169,8 @@ impl Manifest {
         self.entries.iter().find(|entry| entry.name.as_str() == name)
     }
 
-    /// The names of all sets, sorted.
-    pub fn set_names(&self) -> Vec<&str> {
-        self.sets.keys().map(String::as_str).collect()
+    /// The names of the sets that are no families, sorted.
+    pub fn set_names(&self) -> &[String] {
+        &self.named
     }
 }
