@@ -283,19 +283,21 @@ fn one_download() -> Result<(), Failed> {
 }
 
 fn continued() -> Result<(), Failed> {
-    let (first, second) = (kernel_deb(b"kernel"), kernel_deb(b"another"));
-    let world = World::new(&[("one", "linux-x", ""), ("two", "linux-y", "")]);
-    // The first call for linux-y breaks off in the middle, as when the network does.
-    let script = "if [ $name = linux-y ] && [ ! -e y.deb ]; then head -c 100 $POOL/$name.deb > y.deb; exit 1; fi\n\
-        if [ -e y.deb ]; then tail -c +101 $POOL/$name.deb >> y.deb; else cp $POOL/$name.deb .; fi";
-    world.play_apt(&[("linux-x", &first), ("linux-y", &second)], script);
-    expect(&world.corpus(&["fetch", "all"]), 125, &["1 of 2 images are there", "1 missing"])?;
-    expect(&world.corpus(&["fetch", "all"]), 0, &["1 current, 1 downloaded"])?;
-    equal("downloads", world.downloads(), 3)?;
-    let left = world
-        .cached_files()
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|e| e == "deb"));
+    let debs = [b"kernel".as_slice(), b"another", b"a third"].map(kernel_deb);
+    let world =
+        World::new(&[("one", "linux-x", ""), ("two", "linux-y", ""), ("three", "linux-z", "")]);
+    // The first call for linux-y breaks off in the middle, that for linux-z when it has everything.
+    let script = "case $name in\n\
+        linux-x) cp $POOL/$name.deb . ;;\n\
+        linux-y) [ -e y.deb ] || { head -c 100 $POOL/$name.deb > y.deb; exit 1; }\n\
+            tail -c +101 $POOL/$name.deb >> y.deb ;;\n\
+        linux-z) cp $POOL/$name.deb z.deb; exit 1 ;;\nesac";
+    world.play_apt(&[("linux-x", &debs[0]), ("linux-y", &debs[1]), ("linux-z", &debs[2])], script);
+    expect(&world.corpus(&["fetch", "all"]), 125, &["1 of 3 images are there", "2 missing"])?;
+    expect(&world.corpus(&["fetch", "all"]), 0, &["1 current, 2 downloaded"])?;
+    equal("calls of apt-get download", world.downloads(), 4)?;
+    let files = world.cached_files().into_iter();
+    let left = files.filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
     equal("packages that are left", left.count(), 0)
 }
 

@@ -218,6 +218,12 @@ Acquire::Languages "none";
         folder: PathBuf,
         task: &Task,
     ) -> Result<Download, CorpusError> {
+        // A fetch that was killed may have had all of it.
+        if let Some(path) = package_in(&folder)?
+            && verify(&path, record).is_ok()
+        {
+            return Ok(Download { folder, path });
+        }
         task.download(&record.package, record.size);
         let mut child = self
             .command("apt-get")
@@ -241,15 +247,19 @@ Acquire::Languages "none";
             other => other,
         })?;
 
-        let path = fs::read_dir(&folder)
-            .map_err(CorpusError::cache("read", &folder))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        let path = package_in(&folder)?
             .ok_or_else(|| self.failure(format!("apt fetched no file of {}", record.package)))?;
         let download = Download { folder, path };
         verify(&download.path, record)?;
         Ok(download)
     }
+}
+
+/// The package file in a folder, or what there is of it.
+fn package_in(folder: &Path) -> Result<Option<PathBuf>, CorpusError> {
+    let entries = fs::read_dir(folder).map_err(CorpusError::cache("read", folder))?;
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(paths.find(|path| path.extension().is_some_and(|extension| extension == "deb")))
 }
 
 /// Compares a package file with what the signed index says of it. Apt has done so too; a second
