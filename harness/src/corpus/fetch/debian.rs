@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use super::{Asked, Fetch, Fetched, How, Origin};
 use crate::corpus::apt::{Host, PackageRecord, Suite, candidates};
 use crate::corpus::archive::{Wanted, extract_deb};
+use crate::corpus::cache::Record;
 use crate::corpus::manifest::Entry;
 use crate::corpus::progress::Task;
 use crate::corpus::source::{Architecture, DebianSource};
@@ -100,8 +101,7 @@ impl Fetch<'_> {
     ) -> Result<Option<Fetched>, CorpusError> {
         let turn = self.turn(package.sha256.as_str());
         let mut turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = source.key(suite);
-        if let Some(image) = self.same_package(entry, source, &key, package)? {
+        if let Some(image) = self.same_package(entry, source, suite, package)? {
             return Ok(Some(Fetched { image, how: How::Shared }));
         }
         let (download, how) = match turn.take() {
@@ -115,7 +115,7 @@ impl Fetch<'_> {
         };
         task.stage(format!("taking the image out of {}", package.package));
         let origin = Origin {
-            key,
+            key: source.key(suite),
             package: &package.package,
             version: &package.version,
             suite,
@@ -131,12 +131,12 @@ impl Fetch<'_> {
         Ok(image.map(|image| Fetched { image, how }))
     }
 
-    /// The image that another entry has from the same package file, now under `key` too.
+    /// The image that another entry has from the same package file, now this one's, too.
     fn same_package(
         &self,
         entry: &Entry,
         source: &DebianSource,
-        key: &str,
+        suite: &str,
         package: &PackageRecord,
     ) -> Result<Option<CachedImage>, CorpusError> {
         let wanted = wanted(source);
@@ -146,7 +146,8 @@ impl Fetch<'_> {
                 && entry.accepts(&record.sha256)
         })?;
         let Some((path, record)) = found else { return Ok(None) };
-        self.writer.enter(key, &record)?;
+        let record = Record { suite: suite.to_owned(), ..record };
+        self.writer.enter(&source.key(suite), &record)?;
         Ok(Some(CachedImage { entry: entry.name.to_string(), path, record }))
     }
 }
