@@ -122,7 +122,7 @@ fn wrong_arguments() -> Result<(), Failed> {
         (&["check", "--jobs", "0", "bzImage"], "--jobs"),
         (&["check", "--protocol", "16", "bzImage"], "possible values: 32, 64, all"),
         (&["check", "--format", "xml", "bzImage"], "possible values: text, json"),
-        (&["check", "--corpus", "no-such-set"], "default, generations"),
+        (&["check", "--corpus", "no-such-set"], "default, everything, generations"),
         (&["inspect"], "IMAGE"),
         (&["relocate", "bzImage", "-o", "kernel.bin"], "--output"),
         (&["relocate", "bzImage", "--output", "1MiB", "-o", "kernel.bin"], "0x1000000"),
@@ -135,7 +135,7 @@ fn wrong_arguments() -> Result<(), Failed> {
         (&["kaslr", "--load", "16M", "bzImage"], "0x1000000"),
         (&["kaslr", "--protocol", "all", "bzImage"], "possible values: 32, 64"),
         (&["kaslr", "--case", "case.toml", "--memory", "1G", "bzImage"], "--memory"),
-        (&["corpus", "list", "no-such-set"], "default, generations"),
+        (&["corpus", "list", "no-such-set"], "default, everything, generations"),
         (&["corpus", "path", "no-such-kernel"], "no-such-kernel"),
         (&["corpus", "--manifest", "absent.toml", "list"], "absent.toml"),
     ] {

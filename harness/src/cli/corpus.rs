@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `relocheck corpus`: lists and fetches the kernels of the manifest.
+//! `relocheck corpus`: lists, fetches and looks after the kernels of the manifest.
 
-use std::io::{self, Write};
+mod fetch;
+mod keep;
+mod list;
+
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::{Failure, Format};
-use crate::corpus::{CachedImage, Corpus, CorpusError, How, Progress};
+use crate::corpus::{Corpus, CorpusError};
 use crate::exit::Exit;
 
 /// Get real kernels to check.
@@ -36,6 +37,7 @@ enum Action {
     #[command(after_help = "\
 Examples:
   relocheck corpus list
+  relocheck corpus list i386
   relocheck corpus list generations --format json | jq -r '.entries[].cached.path'")]
     List {
         /// The set
@@ -47,17 +49,45 @@ Examples:
     },
     /// Download what is missing or outdated in a set
     ///
-    /// Where the network cannot be reached, the images of the cache serve, and a line says so. The
-    /// exit code is 0 if every entry has an image then, else 125.
+    /// A fetch that was killed goes on where it was: images that are there are not fetched again, and
+    /// half a package is left to apt, which continues it where the mirror allows that. Where the
+    /// network cannot be reached, the images of the cache serve, and a line says so. What the archive
+    /// no longer has is counted apart. The exit code is 0 if every entry has an image then, else 125.
     #[command(after_help = "\
 Examples:
   relocheck corpus fetch
-  relocheck corpus fetch generations
+  relocheck corpus fetch everything          well over a hundred kernels, some gigabytes to download
   relocheck corpus --manifest my-kernels.toml fetch all")]
     Fetch {
         /// The set
         #[arg(default_value = "default")]
         set: String,
+    },
+    /// Read the cached images of a set again and compare them with their sums
+    ///
+    /// The exit code is 1 if an image is corrupt, else 125 if one is not cached, else 0. `fetch` gets
+    /// corrupt images anew.
+    #[command(after_help = "\
+Examples:
+  relocheck corpus verify
+  relocheck corpus verify everything")]
+    Verify {
+        /// The set
+        #[arg(default_value = "default")]
+        set: String,
+    },
+    /// Remove the cached images that no entry of the manifest refers to
+    ///
+    /// With it goes what fetches that were killed left in the cache. A case that names a removed image
+    /// by its sum can be replayed only with another copy of that image.
+    #[command(after_help = "\
+Examples:
+  relocheck corpus prune --dry-run           say what would be removed
+  relocheck corpus prune")]
+    Prune {
+        /// Remove nothing, only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Print the cached file of an entry
     ///
@@ -71,21 +101,6 @@ Example:
     },
 }
 
-/// What `list --format json` prints.
-#[derive(Serialize)]
-struct List<'a> {
-    schema: u32,
-    set: &'a str,
-    entries: Vec<Listed<'a>>,
-}
-
-#[derive(Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    description: &'a str,
-    cached: Option<CachedImage>,
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -93,9 +108,11 @@ struct Listed<'a> {
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let corpus = Corpus::open(args.manifest.as_deref()).map_err(classify)?;
     match args.action {
-        Action::List { set, format } => list(&corpus, &set, format),
-        Action::Fetch { set } => fetch(&corpus, &set),
-        Action::Path { name } => path(&corpus, &name),
+        Action::List { set, format } => list::list(&corpus, &set, format),
+        Action::Fetch { set } => fetch::fetch(&corpus, &set),
+        Action::Verify { set } => keep::verify(&corpus, &set),
+        Action::Prune { dry_run } => keep::prune(&corpus, dry_run),
+        Action::Path { name } => list::path(&corpus, &name),
     }
 }
 
@@ -106,80 +123,4 @@ fn classify(error: CorpusError) -> Failure {
         | CorpusError::UnknownEntry(_) => Failure::usage(error),
         _ => Failure::cannot_judge(error),
     }
-}
-
-fn list(corpus: &Corpus, set: &str, format: Format) -> Result<Exit, Failure> {
-    let mut entries = Vec::new();
-    for entry in corpus.set(set).map_err(classify)? {
-        entries.push(Listed {
-            name: entry.name.as_str(),
-            description: &entry.description,
-            cached: corpus.cached(entry).map_err(classify)?,
-        });
-    }
-    let mut out = io::stdout().lock();
-    let written = match format {
-        Format::Text => entries.iter().try_for_each(|entry| write_text(&mut out, entry)),
-        Format::Json => serde_json::to_writer_pretty(&mut out, &List { schema: 1, set, entries })
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out)),
-    };
-    written.context("standard output")?;
-    Ok(Exit::Conforms)
-}
-
-fn write_text(out: &mut impl Write, entry: &Listed<'_>) -> io::Result<()> {
-    writeln!(out, "{:22} {}", entry.name, entry.description)?;
-    match &entry.cached {
-        Some(image) => {
-            writeln!(out, "{:22} {} {} ({})", "", image.package, image.version, image.suite)?;
-            writeln!(out, "{:22} {}", "", image.path.display())
-        }
-        None => writeln!(out, "{:22} not cached", ""),
-    }
-}
-
-fn fetch(corpus: &Corpus, set: &str) -> Result<Exit, Failure> {
-    let entries = corpus.set(set).map_err(classify)?;
-    let results = corpus.fetch(&entries, &Progress::to_stderr()).map_err(classify)?;
-    let mut missing = 0;
-    let mut out = io::stdout().lock();
-    for (name, result) in &results {
-        match result {
-            Ok(fetched) => {
-                let image = &fetched.image;
-                let how = match &fetched.how {
-                    How::Current => "current",
-                    How::Downloaded => "downloaded",
-                    How::Unchecked(reason) => {
-                        eprintln!("relocheck: {name}: using the cached image: {reason}");
-                        "cached"
-                    }
-                };
-                writeln!(out, "{name:22} {how:10} {} {}", image.package, image.version)
-                    .context("standard output")?;
-            }
-            Err(error) => {
-                missing += 1;
-                eprintln!("relocheck: {name}: {error}");
-                writeln!(out, "{name:22} missing").context("standard output")?;
-            }
-        }
-    }
-    if missing == 0 {
-        return Ok(Exit::Conforms);
-    }
-    eprintln!("relocheck: {missing} of {} kernels of the set `{set}` are missing", results.len());
-    Ok(Exit::CannotJudge)
-}
-
-fn path(corpus: &Corpus, name: &str) -> Result<Exit, Failure> {
-    let entry = corpus.entry(name).map_err(classify)?;
-    let image = corpus.cached(entry).map_err(classify)?.ok_or_else(|| {
-        Failure::cannot_judge(anyhow::anyhow!(
-            "{name} is not cached; run `relocheck corpus fetch` with a set that has it"
-        ))
-    })?;
-    writeln!(io::stdout().lock(), "{}", image.path.display()).context("standard output")?;
-    Ok(Exit::Conforms)
 }

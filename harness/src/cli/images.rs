@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Which files a command line means: images, kernel build directories, corpus sets.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::Failure;
+use super::{Failure, complain};
 use crate::campaign::nightly::Named;
 use crate::campaign::{ImageFailure, Input};
 use crate::corpus::{Corpus, Entry};
@@ -48,15 +50,24 @@ fn built_in(directory: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The fetched images of a corpus set.
+/// The fetched images of a corpus set, each once: entries that follow a suite often mean the image of
+/// one that names a version, and the first of them gives the name.
 pub fn of_set(set: &str) -> Result<Vec<Input>, Failure> {
+    let mut seen = BTreeSet::new();
+    let entries = named(set)?;
+    let count = entries.len();
     let image = |image: Named| {
         image.map_err(|(name, failure)| Failure {
             exit: failure.exit,
             error: anyhow!("{name}: {}", failure.message),
         })
     };
-    named(set)?.into_iter().map(image).collect()
+    let mut inputs = entries.into_iter().map(image).collect::<Result<Vec<Input>, Failure>>()?;
+    inputs.retain(|input| seen.insert(input.path.clone()));
+    if inputs.len() < count {
+        complain(format_args!("the {count} entries of {set} are {} images", inputs.len()));
+    }
+    Ok(inputs)
 }
 
 /// The images of a corpus set, fetched or not.
@@ -72,5 +83,5 @@ pub fn named(set: &str) -> Result<Vec<Named>, Failure> {
         let cached = cached.ok_or_else(|| failure(Exit::CannotJudge, message))?;
         Ok(Input { name: name.clone(), path: cached.path })
     };
-    Ok(entries.into_iter().map(image).collect())
+    Ok(entries.into_par_iter().map(image).collect())
 }

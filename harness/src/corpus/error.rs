@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::deb::DebError;
+use super::archive::ArchiveError;
 
 /// Why the corpus, or one entry of it, is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum CorpusError {
         problem: String,
     },
     /// No set of that name.
-    #[error("there is no set `{name}` in the manifest; it has: {known}")]
+    #[error("there is no set `{name}` in the manifest; it has: {known}, and one of each family")]
     UnknownSet {
         /// The name that was asked for.
         name: String,
@@ -112,13 +112,41 @@ pub enum CorpusError {
         /// The sum in the manifest.
         expected: String,
     },
-    /// A package cannot be taken apart.
-    #[error("{package}: {source}; try again later")]
-    Deb {
+    /// The archive has removed a package.
+    #[error("{package} is gone from the archive: {suite} {how}; take it out of the manifest")]
+    Gone {
+        /// The suite.
+        suite: String,
         /// The package.
         package: String,
+        /// What shows that it is gone.
+        how: &'static str,
+    },
+    /// The client of a registry is not there or did not do its job.
+    #[error("{package}: {problem}; install {client} if it is missing, else check the network")]
+    Registry {
+        /// The client.
+        client: &'static str,
+        /// The package and its version.
+        package: String,
+        /// What the client says.
+        problem: String,
+    },
+    /// The package does not have the file that the manifest names.
+    #[error("{package} has no file `{file}`; change the manifest")]
+    NoFile {
+        /// The package and its version.
+        package: String,
+        /// The path in the package.
+        file: String,
+    },
+    /// A package cannot be taken apart.
+    #[error("{package}: {source}; try again later")]
+    Package {
+        /// The package and its version.
+        package: String,
         /// What is wrong with it.
-        source: DebError,
+        source: ArchiveError,
     },
     /// None of an entry's suites had it: what each of them said.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -129,6 +157,15 @@ pub enum CorpusError {
 }
 
 impl CorpusError {
+    /// Whether the image is to be had nowhere any more, so that trying again is in vain.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            CorpusError::Gone { .. } | CorpusError::Pin { .. } => true,
+            CorpusError::Everywhere(errors) => errors.iter().all(CorpusError::is_gone),
+            _ => false,
+        }
+    }
+
     /// For `map_err` on file operations.
     pub(super) fn cache(
         action: &'static str,

@@ -14,25 +14,33 @@
 //! Only [`Corpus::fetch`] uses the network.
 
 mod apt;
+mod archive;
 mod cache;
-mod deb;
+mod cargo;
 mod error;
 mod fetch;
 mod manifest;
+mod names;
 mod progress;
+mod source;
+#[cfg(test)]
+mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
-pub use cache::Cache;
-use cache::Record;
-pub use deb::DebError;
+pub use archive::ArchiveError;
+pub use cache::{Cache, Pruned, Record, State};
 pub use error::CorpusError;
 use fetch::Fetch;
 pub use fetch::{Fetched, How};
-pub use manifest::{Architecture, DebianSource, Entry, Manifest, Name, Sha256Sum, Source};
+pub use manifest::{Entry, Manifest};
+pub use names::{MemberPath, Name, Sha256Sum};
 pub use progress::{Progress, Task};
+pub use source::{Architecture, DebianSource, PackageName, RegistrySource, Source};
 
 /// The suite that stands for the release of this machine.
 const HOST: &str = "host";
@@ -51,39 +59,9 @@ pub struct CachedImage {
     pub entry: String,
     /// The image file. It does not change: a newer image gets another file.
     pub path: PathBuf,
-    /// The package that holds it.
-    pub package: String,
-    /// The package's version.
-    pub version: String,
-    /// The suite that the package came from.
-    pub suite: String,
-    /// The package's architecture.
-    pub architecture: Architecture,
-    /// The image's path in the package.
-    pub member: String,
-    /// The image's size in bytes.
-    pub size: u64,
-    /// The image's sum.
-    pub sha256: Sha256Sum,
-    /// The package file's sum.
-    pub package_sha256: Sha256Sum,
-}
-
-impl CachedImage {
-    fn new(entry: &Entry, path: PathBuf, record: Record) -> CachedImage {
-        CachedImage {
-            entry: entry.name.to_string(),
-            path,
-            package: record.package,
-            version: record.version,
-            suite: record.suite,
-            architecture: record.architecture,
-            member: record.member,
-            size: record.size,
-            sha256: record.sha256,
-            package_sha256: record.package_sha256,
-        }
-    }
+    /// What the cache's index says of it.
+    #[serde(flatten)]
+    pub record: Record,
 }
 
 impl Corpus {
@@ -100,7 +78,7 @@ impl Corpus {
         })
     }
 
-    /// The entries of a set, in the manifest's order.
+    /// The entries of a set, in the order in which it names them.
     ///
     /// # Errors
     /// The manifest has no such set.
@@ -119,18 +97,19 @@ impl Corpus {
         self.manifest.entry(name).ok_or_else(|| CorpusError::UnknownEntry(name.to_owned()))
     }
 
-    /// The image of an entry, if the cache has it and the file is sound (its sum is computed).
+    /// The image of an entry, if the cache has it and the file is sound (its sum is computed). An
+    /// entry with a pin has the image of that sum, whichever source gave it.
     ///
     /// # Errors
     /// The cache cannot be read, or the entry has no suite on this machine.
     pub fn cached(&self, entry: &Entry) -> Result<Option<CachedImage>, CorpusError> {
-        let Source::Debian(source) = &entry.source;
-        for suite in self.suites(source)? {
-            if let Some(image) = self.cached_from(entry, source, &suite)? {
+        for key in self.keys(entry)? {
+            if let Some(image) = self.cached_at(entry, &key)? {
                 return Ok(Some(image));
             }
         }
-        Ok(None)
+        let Some(pin) = &entry.sha256 else { return Ok(None) };
+        Ok(self.cache.find(|_, record| record.sha256 == *pin)?.map(named(entry)))
     }
 
     /// Brings the images of `entries` up to date, several at a time, and returns a result for each
@@ -148,8 +127,84 @@ impl Corpus {
         entries: &[&Entry],
         progress: &Progress,
     ) -> Result<Vec<(String, Result<Fetched, CorpusError>)>, CorpusError> {
-        let results = Fetch::new(self, progress)?.run(entries);
+        let results = Fetch::new(self, progress, entries)?.run(entries)?;
         Ok(entries.iter().map(|entry| entry.name.to_string()).zip(results).collect())
+    }
+
+    /// What has become of the images of `entries`: every file is read and its sum computed.
+    /// [`State::Gone`] also stands for what never was in the cache.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn verify<'a>(&self, entries: &[&'a Entry]) -> Result<Vec<(&'a Name, State)>, CorpusError> {
+        let records = self.cache.records()?;
+        let mut of_entries = Vec::with_capacity(entries.len());
+        for entry in entries {
+            of_entries.push((&entry.name, self.record(entry, &records)?));
+        }
+        let sums: BTreeMap<&str, &Record> = of_entries
+            .iter()
+            .filter_map(|(_, record)| record.map(|record| (record.sha256.as_str(), record)))
+            .collect();
+        let states = sums
+            .into_par_iter()
+            .map(|(sum, record)| Ok((sum, self.cache.state(record)?)))
+            .collect::<Result<BTreeMap<&str, State>, CorpusError>>()?;
+        let state = |record: Option<&Record>| {
+            let state = record.and_then(|record| states.get(record.sha256.as_str()));
+            state.cloned().unwrap_or(State::Gone)
+        };
+        Ok(of_entries.into_iter().map(|(name, record)| (name, state(record))).collect())
+    }
+
+    /// Removes the images of the cache that no entry of the manifest refers to any more, and what
+    /// fetches that were killed left there. With `dry_run` nothing changes.
+    ///
+    /// # Errors
+    /// The cache cannot be read or written.
+    pub fn prune(&self, dry_run: bool, progress: &Progress) -> Result<Pruned, CorpusError> {
+        let mut keys: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
+        let mut pins = BTreeSet::new();
+        for entry in self.manifest.entries() {
+            // An entry for another machine's release refers to nothing in this machine's cache.
+            for key in self.keys(entry).unwrap_or_default() {
+                keys.entry(key).or_default().push(entry);
+            }
+            pins.extend(entry.sha256.as_ref().map(Sha256Sum::as_str));
+        }
+        let keep = |key: &str, record: &Record| {
+            let referring = keys.get(key).map(Vec::as_slice).unwrap_or_default();
+            pins.contains(record.sha256.as_str())
+                || referring.iter().any(|entry| entry.accepts(&record.sha256))
+        };
+        let writer = self.cache.writer(|| {
+            progress.note("another relocheck is fetching: waiting for it to end");
+        })?;
+        writer.prune(keep, &pins, dry_run)
+    }
+
+    /// The record of an entry, whatever has become of its file.
+    fn record<'a>(
+        &self,
+        entry: &Entry,
+        records: &'a BTreeMap<String, Record>,
+    ) -> Result<Option<&'a Record>, CorpusError> {
+        let keys = self.keys(entry)?;
+        let accepted = |record: &&Record| entry.accepts(&record.sha256);
+        let by_key = keys.iter().filter_map(|key| records.get(key)).find(accepted);
+        let by_pin =
+            || records.values().find(|record| Some(&record.sha256) == entry.sha256.as_ref());
+        Ok(by_key.or_else(by_pin))
+    }
+
+    /// The index's keys of what an entry may mean on this machine, the preferred one first.
+    fn keys(&self, entry: &Entry) -> Result<Vec<String>, CorpusError> {
+        match &entry.source {
+            Source::Debian(source) => {
+                Ok(self.suites(source)?.iter().map(|suite| source.key(suite)).collect())
+            }
+            Source::Crate(source) => Ok(vec![source.key(cargo::REGISTRY)]),
+        }
     }
 
     /// The suites that a source means on this machine, each once.
@@ -167,104 +222,13 @@ impl Corpus {
         if suites.is_empty() { Err(CorpusError::NotDebian) } else { Ok(suites) }
     }
 
-    fn cached_from(
-        &self,
-        entry: &Entry,
-        source: &DebianSource,
-        suite: &str,
-    ) -> Result<Option<CachedImage>, CorpusError> {
-        let found = self.cache.lookup(&Corpus::key(source, suite))?;
-        let image = found.map(|(path, record)| CachedImage::new(entry, path, record));
-        Ok(image.filter(|image| entry.sha256.as_ref().is_none_or(|pin| *pin == image.sha256)))
-    }
-
-    /// The index's key: where the image comes from, so that entries with the same source share it.
-    fn key(source: &DebianSource, suite: &str) -> String {
-        format!("debian/{suite}/{}/{}", source.architecture, source.package)
+    fn cached_at(&self, entry: &Entry, key: &str) -> Result<Option<CachedImage>, CorpusError> {
+        let found = self.cache.lookup(key)?.map(named(entry));
+        Ok(found.filter(|image| entry.accepts(&image.record.sha256)))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    /// A corpus with one cached image, which `pin` is put next to in the manifest.
-    fn corpus(folder: &Path, host: Option<&str>, suites: &str, pin: &str) -> Corpus {
-        let text = format!(
-            "schema = 1\n[sets]\nall = [\"one\"]\n[[entry]]\nname = \"one\"\ndescription = \"\"\n\
-             source.debian = {{ suites = {suites}, architecture = \"i386\", package = \"linux-x\" }}\n{pin}"
-        );
-        let manifest = Manifest::parse("test", &text).unwrap();
-        Corpus { manifest, cache: Cache::at(folder.to_owned()), host: host.map(str::to_owned) }
-    }
-
-    fn store(corpus: &Corpus, key: &str, content: &[u8]) -> Sha256Sum {
-        let writer = corpus.cache.writer(|| ()).unwrap();
-        let mut incoming = writer.incoming().unwrap();
-        incoming.write_all(content).unwrap();
-        let record = Record {
-            package: String::from("linux-x-1"),
-            version: String::from("1-1"),
-            suite: String::from("bookworm"),
-            architecture: Architecture::I386,
-            member: String::from("boot/vmlinuz-1"),
-            size: content.len() as u64,
-            sha256: incoming.sum(),
-            package_sha256: incoming.sum(),
-        };
-        writer.store(incoming, key, &record).unwrap();
-        record.sha256
-    }
-
-    fn cached(corpus: &Corpus) -> Option<CachedImage> {
-        corpus.cached(corpus.entry("one").unwrap()).unwrap()
-    }
-
-    #[test]
-    fn the_suite_host_is_the_release_of_the_machine_and_counts_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let suites = |host| {
-            let corpus = corpus(folder.path(), host, r#"["host", "bookworm"]"#, "");
-            let Source::Debian(source) = &corpus.entry("one").unwrap().source;
-            corpus.suites(source).unwrap()
-        };
-        assert_eq!(suites(Some("trixie")), ["trixie", "bookworm"]);
-        assert_eq!(suites(Some("bookworm")), ["bookworm"]);
-        assert_eq!(suites(None), ["bookworm"]);
-    }
-
-    #[test]
-    fn only_the_suite_host_needs_debian() {
-        let folder = tempfile::tempdir().unwrap();
-        let corpus = corpus(folder.path(), None, r#"["host"]"#, "");
-        let error = corpus.cached(corpus.entry("one").unwrap()).unwrap_err();
-        assert!(matches!(error, CorpusError::NotDebian));
-    }
-
-    #[test]
-    fn the_first_suite_with_an_image_serves() {
-        let folder = tempfile::tempdir().unwrap();
-        let corpus = corpus(folder.path(), None, r#"["sid", "bookworm"]"#, "");
-        assert_eq!(cached(&corpus), None);
-        let older = store(&corpus, "debian/bookworm/i386/linux-x", b"older");
-        assert_eq!(cached(&corpus).unwrap().sha256, older);
-        let newer = store(&corpus, "debian/sid/i386/linux-x", b"newer");
-        assert_eq!(cached(&corpus).unwrap().sha256, newer);
-    }
-
-    #[test]
-    fn a_pinned_image_in_the_cache_needs_no_network_and_another_image_does_not_serve() {
-        let folder = tempfile::tempdir().unwrap();
-        let rolling = corpus(folder.path(), None, r#"["bookworm"]"#, "");
-        let sum = store(&rolling, "debian/bookworm/i386/linux-x", b"kernel");
-
-        let pin = format!("sha256 = \"{sum}\"\n");
-        let pinned = corpus(folder.path(), None, r#"["bookworm"]"#, &pin);
-        let results = pinned.fetch(&pinned.set("all").unwrap(), &Progress::none()).unwrap();
-        assert!(matches!(results[0].1, Ok(Fetched { how: How::Current, .. })));
-
-        let other = format!("sha256 = \"{}\"\n", "0".repeat(64));
-        assert_eq!(cached(&corpus(folder.path(), None, r#"["bookworm"]"#, &other)), None);
-    }
+fn named(entry: &Entry) -> impl FnOnce((PathBuf, Record)) -> CachedImage + use<> {
+    let entry = entry.name.to_string();
+    |(path, record)| CachedImage { entry, path, record }
 }

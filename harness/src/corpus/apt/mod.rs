@@ -10,6 +10,7 @@ mod host;
 mod records;
 mod sources;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
@@ -17,20 +18,15 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 pub use host::{Host, codename};
 pub use records::{PackageRecord, candidates};
 pub use sources::Mirror;
 
 use super::CorpusError;
 use super::cache::sum_of;
-use super::manifest::Architecture;
 use super::progress::Task;
+use super::source::Architecture;
 use records::read_records;
-
-/// The prefix of folders that hold a package while it is taken apart.
-const DOWNLOADS: &str = "download-";
 
 /// How often the size of a growing file is looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -55,10 +51,17 @@ pub struct Suite {
     records: Vec<PackageRecord>,
 }
 
-/// A package file, verified; it is removed with the value.
+/// A package file, verified; its folder is removed with the value.
 pub struct Download {
-    _folder: TempDir,
+    folder: PathBuf,
     path: PathBuf,
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        // What stays is removed by the end of a later fetch.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
 }
 
 impl Download {
@@ -69,8 +72,8 @@ impl Download {
 }
 
 impl Suite {
-    /// Sets up `root` for the suite, fetches its signed index and reads what it offers. The caller
-    /// makes sure that nobody else uses `root`.
+    /// Sets up `root` for the suite, fetches its signed index and reads what it offers of kernels and
+    /// `packages`. The caller makes sure that nobody else uses `root`.
     ///
     /// # Errors
     /// The folder cannot be written, or apt fails: no network, no such suite, a bad signature.
@@ -79,15 +82,16 @@ impl Suite {
         mirror: &Mirror,
         name: &str,
         architecture: Architecture,
+        packages: &BTreeSet<&str>,
     ) -> Result<Suite, CorpusError> {
         let mut suite = Suite { name: name.to_owned(), architecture, root, records: Vec::new() };
         suite.configure(mirror)?;
         suite.run(suite.command("apt-get").args(["-q", "update"]))?;
-        suite.records = suite.available()?;
+        suite.records = suite.available(packages)?;
         Ok(suite)
     }
 
-    /// The kernel packages that the suite offers.
+    /// The kernel packages that the suite offers, and the others that were asked for.
     pub fn records(&self) -> &[PackageRecord] {
         &self.records
     }
@@ -97,7 +101,6 @@ impl Suite {
             let folder = self.root.join(folder);
             fs::create_dir_all(&folder).map_err(CorpusError::cache("create", &folder))?;
         }
-        self.remove_left_downloads()?;
         let write = |name: &str, text: &str| {
             let path = self.root.join(name);
             fs::write(&path, text).map_err(CorpusError::cache("write", &path))
@@ -105,18 +108,6 @@ impl Suite {
         write("state/status", "")?;
         write("apt.conf", &self.configuration(&inherited_options())?)?;
         write("sources/debian.sources", &self.source(mirror))
-    }
-
-    /// A process that was killed could not remove its download.
-    fn remove_left_downloads(&self) -> Result<(), CorpusError> {
-        let entries = fs::read_dir(&self.root).map_err(CorpusError::cache("read", &self.root))?;
-        for entry in entries.filter_map(Result::ok) {
-            if entry.file_name().to_string_lossy().starts_with(DOWNLOADS) {
-                let path = entry.path();
-                fs::remove_dir_all(&path).map_err(CorpusError::cache("remove", &path))?;
-            }
-        }
-        Ok(())
     }
 
     fn configuration(&self, inherited: &str) -> Result<String, CorpusError> {
@@ -192,7 +183,7 @@ Acquire::Languages "none";
         Err(self.failure(complaint(&String::from_utf8_lossy(&output.stderr))))
     }
 
-    fn available(&self) -> Result<Vec<PackageRecord>, CorpusError> {
+    fn available(&self, packages: &BTreeSet<&str>) -> Result<Vec<PackageRecord>, CorpusError> {
         let unreadable = |error: io::Error| self.failure(error.to_string());
         // Its complaints go nowhere: a pipe that nobody empties could block it.
         let mut child = self
@@ -203,7 +194,7 @@ Acquire::Languages "none";
             .spawn()
             .map_err(|error| self.failure(not_run(&error)))?;
         let records = match child.stdout.take() {
-            Some(stdout) => read_records(BufReader::new(stdout)),
+            Some(stdout) => read_records(BufReader::new(stdout), packages),
             None => Ok(Vec::new()),
         };
         let status = child.wait().map_err(unreadable)?;
@@ -215,37 +206,60 @@ Acquire::Languages "none";
         }
     }
 
-    /// Fetches the package file of a record, and checks its size and SHA-256 against the record.
+    /// Fetches the package file of a record into `folder`, and checks its size and SHA-256 against
+    /// the record. A part of the file that is in the folder is apt's to continue, or to replace where
+    /// the mirror does not allow that.
     ///
     /// # Errors
     /// Apt fails, the file is not what the record says, or the cache cannot be written.
-    pub fn download(&self, record: &PackageRecord, task: &Task) -> Result<Download, CorpusError> {
-        let folder = tempfile::Builder::new()
-            .prefix(DOWNLOADS)
-            .tempdir_in(&self.root)
-            .map_err(CorpusError::cache("write in", &self.root))?;
+    pub fn download(
+        &self,
+        record: &PackageRecord,
+        folder: PathBuf,
+        task: &Task,
+    ) -> Result<Download, CorpusError> {
+        // A fetch that was killed may have had all of it.
+        if let Some(path) = package_in(&folder)?
+            && verify(&path, record).is_ok()
+        {
+            return Ok(Download { folder, path });
+        }
         task.download(&record.package, record.size);
         let mut child = self
             .command("apt-get")
             .args(["-q", "download", &format!("{}={}", record.package, record.version)])
-            .current_dir(folder.path())
+            .current_dir(&folder)
             .spawn()
             .map_err(|error| self.failure(not_run(&error)))?;
         while let Ok(None) = child.try_wait() {
-            task.position(files_size(folder.path()));
+            task.position(files_size(&folder));
             thread::sleep(POLL);
         }
         let output = child.wait_with_output().map_err(|error| self.failure(error.to_string()))?;
-        self.judge(&output)?;
+        self.judge(&output).map_err(|error| match error {
+            CorpusError::Apt { problem, .. } if problem.contains("404 Not Found") => {
+                CorpusError::Gone {
+                    suite: self.name.clone(),
+                    package: record.package.clone(),
+                    how: "lists it, but the mirror answers 404",
+                }
+            }
+            other => other,
+        })?;
 
-        let path = fs::read_dir(folder.path())
-            .map_err(CorpusError::cache("read", folder.path()))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        let path = package_in(&folder)?
             .ok_or_else(|| self.failure(format!("apt fetched no file of {}", record.package)))?;
-        verify(&path, record)?;
-        Ok(Download { _folder: folder, path })
+        let download = Download { folder, path };
+        verify(&download.path, record)?;
+        Ok(download)
     }
+}
+
+/// The package file in a folder, or what there is of it.
+fn package_in(folder: &Path) -> Result<Option<PathBuf>, CorpusError> {
+    let entries = fs::read_dir(folder).map_err(CorpusError::cache("read", folder))?;
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(paths.find(|path| path.extension().is_some_and(|extension| extension == "deb")))
 }
 
 /// Compares a package file with what the signed index says of it. Apt has done so too; a second

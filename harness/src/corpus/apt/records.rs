@@ -2,10 +2,11 @@
 //! Package records, and the way from a metapackage to the package that holds the kernel.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::io::{self, BufRead};
 
 use super::deb822::{Stanza, Stanzas};
-use crate::corpus::manifest::Sha256Sum;
+use crate::corpus::names::Sha256Sum;
 
 /// Every package of Debian's kernels is named so; other dependencies cannot lead to an image.
 const PREFIX: &str = "linux-";
@@ -25,21 +26,24 @@ pub struct PackageRecord {
     pub depends: Vec<String>,
 }
 
-/// The records of kernel packages in what `apt-cache dumpavail` prints. Records without a file are
-/// left out.
+/// The records of kernel packages, and of the packages in `also`, in what `apt-cache dumpavail`
+/// prints. Records without a file are left out.
 ///
 /// # Errors
 /// The reader's own.
-pub fn read_records(reader: impl BufRead) -> io::Result<Vec<PackageRecord>> {
+pub fn read_records(reader: impl BufRead, also: &BTreeSet<&str>) -> io::Result<Vec<PackageRecord>> {
     let mut records = Vec::new();
     for stanza in Stanzas::new(reader) {
-        records.extend(record(&stanza?));
+        records.extend(record(&stanza?, also));
     }
     Ok(records)
 }
 
-fn record(stanza: &Stanza) -> Option<PackageRecord> {
-    let package = stanza.get("Package").filter(|name| name.starts_with(PREFIX))?;
+fn record(stanza: &Stanza, also: &BTreeSet<&str>) -> Option<PackageRecord> {
+    let package = stanza.get("Package")?;
+    if !package.starts_with(PREFIX) && !also.contains(package) {
+        return None;
+    }
     let depends = ["Pre-Depends", "Depends"]
         .iter()
         .flat_map(|field| stanza.get(field).unwrap_or_default().split([',', '|']))
@@ -97,7 +101,7 @@ mod tests {
     }
 
     fn names(text: &str, package: &str) -> Vec<String> {
-        let records = read_records(text.as_bytes()).unwrap();
+        let records = read_records(text.as_bytes(), &BTreeSet::new()).unwrap();
         candidates(&records, package).iter().map(|record| record.package.clone()).collect()
     }
 
@@ -142,7 +146,16 @@ mod tests {
 
     #[test]
     fn records_without_a_file_and_other_packages_are_left_out() {
-        let text = "Package: linux-image-x\nVersion: 1\n\nPackage: zlib1g\nVersion: 1\nSize: 1\n";
-        assert!(read_records(text.as_bytes()).unwrap().is_empty());
+        let text =
+            String::from("Package: linux-image-x\nVersion: 1\n\n") + &stanza("zlib1g", 1, "");
+        assert!(read_records(text.as_bytes(), &BTreeSet::new()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn other_packages_that_are_asked_for_are_kept() {
+        let text = stanza("zlib1g", 1, "") + &stanza("memtest86+", 2, "");
+        let kept = read_records(text.as_bytes(), &BTreeSet::from(["memtest86+"])).unwrap();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].package, "memtest86+");
     }
 }
