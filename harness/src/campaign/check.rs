@@ -274,7 +274,8 @@ fn open(path: &Path, plan: &Plan) -> Result<Opened, ImageFailure> {
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
     let subject = Subject::new(image)
         .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
-    let demands = Demands { highest_heap: highest_heap(subject.link), needed: subject.needed() };
+    let highest_heap = highest_heap(&subject.image, subject.link);
+    let demands = Demands { highest_heap, needed: subject.needed(), linked: subject.link.physical };
     let space = Space::new(&subject.image, subject.word, plan.protocols, &plan.loaders, demands)
         .map_err(|error| ImageFailure { message: error.to_string(), exit: Exit::CannotJudge })?;
     Ok(Opened { subject, space })
