@@ -180,26 +180,6 @@ impl Image {
         Startup::read(self.protected_mode())
     }
 
-    /// What the stub was built to do where the header does not say it: i386, 2.6.20 to 2.6.30.
-    pub fn vintage(&self) -> Option<Vintage> {
-        (self.header.version.0 < vintage::SINCE_INIT_SIZE)
-            .then(|| Vintage::new(self.startup(), &self.payload))
-            .flatten()
-    }
-
-    /// Size of the stub in memory, bss included, in bytes, if its start-up code tells.
-    pub fn stub_size(&self) -> Option<u64> {
-        self.vintage().map(|vintage| vintage.end).or(self.startup().end)
-    }
-
-    /// Memory that the stub uses from the kernel's run-time start on, in bytes: `init_size`, or what a stub uses that
-    /// was built before there was such a field.
-    pub fn init_size(&self) -> u64 {
-        let unsaid =
-            || self.vintage().map_or(self.protected_mode().len() as u64, |vintage| vintage.size);
-        self.header.init_size.map_or_else(unsaid, u64::from)
-    }
-
     /// Whether the image is one that may be loaded at an address of the loader's choosing.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(plain.bytes.iter().filter(|byte| **byte != 0).count(), 1);
         assert_eq!(plain.unknown, []);
         memory.put(0x1_0006, &[3]);
-        assert_eq!(hand_over(VINTAGE, &memory, 0x1_0000).unwrap().unknown, [0..2]);
+        assert_eq!(hand_over(VINTAGE, &memory, 0x1_0000).unwrap().unknown, vec![CURSOR]);
         assert!(hand_over(VINTAGE, &memory, 0x2_0000).is_err());
     }
 }
