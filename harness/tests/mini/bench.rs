@@ -2,7 +2,6 @@
 //! Runs an image, and a good one beside each that is not.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use relocheck::campaign;
 use relocheck::case::{Case, MemoryEntry};
@@ -20,7 +19,7 @@ pub const ALIGNED: u64 = 16 * MIB;
 /// A load address from which the kernel moves up.
 pub const MISALIGNED: u64 = ALIGNED - 0x3000;
 
-/// A case on a PC of 256 MiB with a screen.
+/// A case on a PC of 1 GiB with a screen.
 pub fn at(load: u64) -> Case {
     Case {
         load,
@@ -35,7 +34,7 @@ pub fn at(load: u64) -> Case {
 
 pub fn engine() -> &'static UnicornEngine {
     static ENGINE: OnceLock<UnicornEngine> = OnceLock::new();
-    ENGINE.get_or_init(|| UnicornEngine::with_patience(Duration::from_secs(60)))
+    ENGINE.get_or_init(UnicornEngine::new)
 }
 
 /// What is said of one run of an image file.

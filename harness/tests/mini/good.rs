@@ -110,6 +110,10 @@ fn loops() {
     let judgement = judge(with(Generation::V2_6_20, &["LOOPS"], Packing::Best), &case);
     assert_says(&judgement, &[]);
     assert!(judgement.refused);
+    // Without a screen it cannot be told from one.
+    case.screen = false;
+    let judgement = judge(with(Generation::V2_6_20, &["LOOPS"], Packing::Best), &case);
+    assert_eq!(judgement.verdict(), Verdict::CannotJudge, "{}", said(&judgement));
 }
 
 fn commands() {

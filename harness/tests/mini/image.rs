@@ -82,7 +82,7 @@ impl Generation {
     }
 }
 
-/// The good image of its time.
+/// An image without a mistake.
 pub fn good(generation: Generation) -> Vec<u8> {
     with(generation, &[], Packing::Best)
 }

@@ -2,8 +2,8 @@
 /*
  * The start of a stub for i386 that relocates its kernel as Linux 2.6.20 did. It is linked at 0 and runs anywhere.
  *
- * The test that builds it defines PHYSICAL_ALIGN, LOAD_PHYSICAL_ADDR, PAGE_OFFSET, HEAP_SIZE, SCRATCH (the four bytes of
- * boot_params that nobody needs) and PAYLOAD (a file). Each BUG_x is one mistake.
+ * The test that builds it defines PHYSICAL_ALIGN, LOAD_PHYSICAL_ADDR, PAGE_OFFSET, SCRATCH (the four bytes of boot_params
+ * that nobody needs), PAYLOAD (a file), and ELF_PAYLOAD where that is no flat binary. Each BUG_x is one mistake.
  */
 
 #define BOOT_DS 0x18
