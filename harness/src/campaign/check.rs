@@ -86,7 +86,7 @@ pub struct ImageFacts {
     pub table_entries: usize,
     /// Bytes of the image that the loader puts into memory.
     pub loaded_size: u64,
-    /// Bytes that the stub needs from its load address on, or from `output` if that is higher; 0 if the header does not say.
+    /// `init_size`: bytes that the stub needs from its load address on, or from `output` if that is higher.
     pub init_size: u64,
     /// Bytes from the output on that the kernel and the decompressor use.
     pub kernel_size: u64,

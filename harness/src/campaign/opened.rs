@@ -34,8 +34,11 @@ impl Opened {
             .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
         let subject = Subject::new(image)
             .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
-        let demands =
-            Demands { highest_heap: highest_heap(subject.link), needed: subject.needed() };
+        let demands = Demands {
+            highest_heap: highest_heap(&subject.image, subject.link),
+            needed: subject.needed(),
+            linked: subject.link.physical,
+        };
         let space = Space::new(&subject.image, subject.word, protocols, loaders, demands).map_err(
             |error| ImageFailure { message: error.to_string(), exit: Exit::CannotJudge },
         )?;
@@ -54,7 +57,7 @@ impl Opened {
             protocols: self.space.protocols().to_vec(),
             table_entries: subject.table.groups.iter().map(|group| group.entries.len()).sum(),
             loaded_size: subject.image.protected_mode().len() as u64,
-            init_size: subject.image.header().init_size.map_or(0, u64::from),
+            init_size: subject.image.init_size(),
             kernel_size: subject.needed(),
             unpredicted: subject.model.as_ref().err().filter(|_| kaslr).cloned(),
             findings: subject.image_findings.clone(),

@@ -81,14 +81,13 @@ pub fn objects(case: &Case) -> Vec<Object> {
 
 /// The values that boot_params carry.
 pub fn init_size(image: &Image, case: &Case) -> u64 {
-    let own = image.header().init_size.map_or(image.protected_mode().len() as u64, u64::from);
-    case.init_size.unwrap_or(own)
+    case.init_size.unwrap_or(image.init_size())
 }
 
 /// The stub where it is loaded, its bss included.
 pub fn loaded(image: &Image, case: &Case) -> Range {
     let file = image.protected_mode().len() as u64;
-    let size = image.startup().end.unwrap_or_else(|| init_size(image, case));
+    let size = image.stub_size().unwrap_or_else(|| init_size(image, case));
     Range::sized(case.load, size.max(file))
 }
 
@@ -122,6 +121,14 @@ fn check_image(image: &Image, word: WordSize, case: &Case) -> Result<(), CaseErr
     if !case.load.is_multiple_of(PAGE) {
         let problem = format!("{:#x} is not a multiple of {PAGE:#x}", case.load);
         return Err(impossible("load", problem));
+    }
+    for (field, given) in
+        [("kernel_alignment", case.kernel_alignment), ("init_size", case.init_size)]
+    {
+        if given.is_some() && header.init_size.is_none() {
+            let problem = format!("not the loader's to change in boot protocol {}", header.version);
+            return Err(broken(field, problem));
+        }
     }
     if let Some(alignment) = case.kernel_alignment {
         let least = 1 << header.min_alignment.unwrap_or(0).min(31);

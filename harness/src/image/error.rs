@@ -154,11 +154,17 @@ pub enum ImageError {
         /// Bytes according to the appended length.
         expected: u64,
     },
-    /// The decompressed payload is no ELF file: kernels before 2.6.26, other systems.
+    /// The decompressed payload is no ELF file: x86_64 kernels before 2.6.26, other systems.
     #[error("payload: decompresses to {found}, expected an ELF file (Linux since 2.6.26)")]
     NotElf {
         /// The first bytes, in hex.
         found: String,
+    },
+    /// A flat kernel (i386 before 2.6.26) that does not tell where it was linked.
+    #[error("payload: a flat kernel, not an ELF file, and {reason}")]
+    FlatKernel {
+        /// What is missing.
+        reason: String,
     },
     /// The payload's ELF header or program headers cannot be used.
     #[error("payload ELF: {field}: {problem}")]
@@ -175,7 +181,9 @@ impl ImageError {
     /// 125 for well-formed images about which relocheck has nothing to say.
     pub fn exit(&self) -> Exit {
         match self {
-            ImageError::NotRelocatable { .. } | ImageError::NotElf { .. } => Exit::CannotJudge,
+            ImageError::NotRelocatable { .. }
+            | ImageError::NotElf { .. }
+            | ImageError::FlatKernel { .. } => Exit::CannotJudge,
             _ => Exit::Usage,
         }
     }

@@ -62,13 +62,15 @@ pub struct Segment {
 pub struct Kernel {
     /// i386 or x86_64.
     pub word: WordSize,
-    /// The whole decompressed payload: the ELF file, then the table.
+    /// The whole decompressed payload: the ELF file or flat binary, then the table.
     pub payload: Vec<u8>,
     /// e_entry: a physical address on x86_64 and, as the kernel is linked, on i386.
     pub entry: u64,
     /// The PT_LOAD program headers in table order, the order in which the stub moves them.
     pub segments: Vec<Segment>,
-    /// Bytes of the ELF file, e_shoff + e_shentsize * e_shnum: the table starts there.
+    /// Whether it is no ELF file but a flat binary (before 2.6.26): its one segment is then all of it.
+    pub flat: bool,
+    /// Bytes of the ELF file, e_shoff + e_shentsize * e_shnum, or of the flat binary: the table starts there.
     pub elf_len: usize,
     /// The relocation table.
     pub table: RelocTable,
@@ -90,8 +92,13 @@ impl Kernel {
         let elf_len = elf_len(&header, word, payload.len())?;
         let segments = segments(&header, word, &payload)?;
         let table = RelocTable::parse(&payload, elf_len, word == WordSize::Bits64, stub);
-        Ok(Kernel { word, entry: header.e_entry, segments, elf_len, table, payload })
+        Ok(Kernel { word, entry: header.e_entry, segments, flat: false, elf_len, table, payload })
     }
+}
+
+/// Whether a payload starts as an ELF file does.
+pub(super) fn is_elf(head: &[u8]) -> bool {
+    head.starts_with(header::ELFMAG)
 }
 
 /// Judges a payload of `output_len` bytes by its first ones, before it is decompressed.
@@ -102,7 +109,7 @@ pub(super) fn check_head(head: &[u8], output_len: usize) -> Result<(), ImageErro
 
 /// Reads and checks the ELF header at the start of `payload`; more bytes than the header are not needed.
 fn elf_header(payload: &[u8]) -> Result<(WordSize, Header), ImageError> {
-    if !payload.starts_with(header::ELFMAG) {
+    if !is_elf(payload) {
         return Err(ImageError::NotElf {
             found: format!("something that starts with {}", first_bytes(payload)),
         });

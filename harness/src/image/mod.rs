@@ -7,6 +7,8 @@
 //! kernel          |                          ELF file | relocation table |
 //! ```
 //!
+//! Before 2.6.26 a flat binary stands in the place of the ELF file.
+//!
 //! [`Image::parse`] finds the parts, [`Image::kernel`] decompresses the payload and takes it apart. Every input is
 //! hostile: nothing here panics, and memory grows only with bytes that are really there.
 
@@ -14,6 +16,7 @@ mod decompress;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod flat;
 mod header;
 mod kernel;
 mod payload;
@@ -22,6 +25,7 @@ mod startup;
 mod stub;
 mod table;
 mod traits;
+mod vintage;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
@@ -35,10 +39,11 @@ pub use header::{HEADER_START, ProtocolVersion, SetupHeader};
 pub use kernel::{Kernel, Segment, WordSize};
 pub use payload::{Compression, Payload};
 pub use release::Release;
-pub use startup::Startup;
+pub use startup::{Scratch, Startup};
 pub use stub::Stub;
 pub use table::{Group, RelocKind, RelocTable};
 pub use traits::Traits;
+pub use vintage::Vintage;
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 512 << 20;
@@ -189,15 +194,30 @@ impl Image {
     /// # Errors
     ///
     /// The claimed output length exceeds 1 GiB or init_size, the data does not decompress to exactly that length, or the
-    /// result is no ELF file of an x86 kernel.
+    /// result is no ELF file of an x86 kernel and no flat i386 kernel of a boot protocol that has those.
     pub fn kernel(&self) -> Result<Kernel, ImageError> {
+        let vintage = self.vintage();
+        let may_be_flat = vintage.is_some() && self.header.version.0 < vintage::SINCE_ELF;
+        let flat = |head: &[u8]| may_be_flat && !kernel::is_elf(head);
+        let limit = match (self.header.init_size, vintage) {
+            (Some(init_size), _) => Some((init_size.into(), "init_size")),
+            (None, Some(_)) => Some((vintage::MAX_OUTPUT, "an i386 kernel before 2.6.31")),
+            (None, None) => None,
+        };
         let output = decompress::payload(
             self.payload.compression,
             self.payload_bytes(),
             u64::from(self.payload.output_len),
-            self.header.init_size,
-            |head| kernel::check_head(head, self.payload.output_len as usize),
+            limit,
+            |head| match flat(head) {
+                true => flat::check_head(head),
+                false => kernel::check_head(head, self.payload.output_len as usize),
+            },
         )?;
+        if flat(&output) {
+            let alignment = self.header.kernel_alignment.unwrap_or(0);
+            return flat::parse(output, alignment, &self.stub);
+        }
         Kernel::parse(output, &self.stub)
     }
 }
@@ -322,9 +342,11 @@ mod tests {
     }
 
     #[test]
-    fn flat_kernels_before_2_6_26_cannot_be_judged() {
-        let fixture = Fixture::new(Compression::Gzip, &[0x90; 500]);
-        assert_eq!(image(&fixture).kernel().unwrap_err().exit(), Exit::CannotJudge);
+    fn flat_kernels_of_unknown_stubs_cannot_be_judged() {
+        for version in [0x0205, 0x020f] {
+            let fixture = Fixture { version, ..Fixture::new(Compression::Gzip, &[0x90; 500]) };
+            assert_eq!(image(&fixture).kernel().unwrap_err().exit(), Exit::CannotJudge);
+        }
     }
 
     #[test]

@@ -94,6 +94,11 @@ pub struct Registers {
 }
 
 impl Registers {
+    /// RBX.
+    pub fn rbx(&self) -> u64 {
+        self.general[3]
+    }
+
     /// The source index register, which holds `boot_params` at every entry.
     pub fn rsi(&self) -> u64 {
         self.general[6]

@@ -16,7 +16,7 @@ const HALTED: &str = "-- System halted";
 ///
 /// A stub that may refuse here stopped, and had nothing to say why on.
 pub fn judge(scene: &Scene) -> Result<Option<Finding>, String> {
-    let Scene { subject, case, outcome, placement, .. } = scene;
+    let Scene { subject, outcome, placement, .. } = scene;
     let due = match placement.refusal {
         Refusal::Never => None,
         Refusal::May(text) | Refusal::Must(text) => Some(text),
@@ -29,19 +29,10 @@ pub fn judge(scene: &Scene) -> Result<Option<Finding>, String> {
             }
             _ => None,
         },
-        End::Halted => {
-            let text = error_text(&String::from_utf8_lossy(&outcome.serial))
-                .or_else(|| error_text(&screen(outcome)));
-            if due.is_some() && text.as_deref() == due {
-                return Ok(None);
-            }
-            if due.is_some() && text.is_none() && !case.has_console() {
-                return Err("the stub stopped, and the case gives it no console to say why".into());
-            }
-            let expected =
-                due.map_or("the jump into the kernel".into(), |t| format!("to stop: {t}"));
-            let actual = text.map_or("stopped without a word".into(), |t| format!("stopped: {t}"));
-            Some(Finding::new(Rule::Halt, place, expected, actual))
+        End::Halted => return stopped(scene, due, place),
+        // Before `hlt` was put there, an error ended in an empty loop (2.6.20, 2.6.21).
+        End::Budget { .. } if subject.image.vintage().is_some() && may_have_stopped(scene, due) => {
+            return stopped(scene, due, place);
         }
         End::Fault { vector, address } => {
             let actual = match address {
@@ -70,6 +61,35 @@ pub fn judge(scene: &Scene) -> Result<Option<Finding>, String> {
         )),
         End::Unsupported(_) => None,
     })
+}
+
+/// Judges a stub that stopped, which it must do with the text that is `due`.
+fn stopped(scene: &Scene, due: Option<&str>, place: String) -> Result<Option<Finding>, String> {
+    let text = said(scene.outcome);
+    if due.is_some() && text.as_deref() == due {
+        return Ok(None);
+    }
+    if due.is_some() && text.is_none() && !has_console(scene) {
+        return Err("the stub stopped, and the case gives it no console to say why".into());
+    }
+    let expected = due.map_or("the jump into the kernel".into(), |t| format!("to stop: {t}"));
+    let actual = text.map_or("stopped without a word".into(), |t| format!("stopped: {t}"));
+    Ok(Some(Finding::new(Rule::Halt, place, expected, actual)))
+}
+
+/// Whether a stub that never came to an end said that it stops, or had to stop and nothing to say so on.
+fn may_have_stopped(scene: &Scene, due: Option<&str>) -> bool {
+    said(scene.outcome).is_some() || due.is_some() && !has_console(scene)
+}
+
+/// Whether the stub has something to print its errors on that it knows.
+fn has_console(scene: &Scene) -> bool {
+    scene.case.screen || scene.subject.image.stub().serial && scene.case.has_console()
+}
+
+/// The text of the error with which the stub ended.
+fn said(outcome: &Outcome) -> Option<String> {
+    error_text(&String::from_utf8_lossy(&outcome.serial)).or_else(|| error_text(&screen(outcome)))
 }
 
 /// Where in the stub the instruction pointer is.

@@ -74,7 +74,7 @@ fn permitted(scene: &Scene, landing: Option<Landing>) -> Vec<Range> {
     let Scene { subject, setup, placement, .. } = scene;
     let loaded = setup.stub.range();
     // The stub with its bss fits into the window, whatever its size.
-    let size = subject.image.startup().end.unwrap_or(u64::MAX).min(placement.window.len());
+    let size = subject.image.stub_size().unwrap_or(u64::MAX).min(placement.window.len());
     let mut ranges = vec![
         Range::sized(loaded.start, size.max(loaded.len())),
         placement.window,

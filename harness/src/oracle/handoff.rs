@@ -37,6 +37,9 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
     expect("interrupt flag", 0, registers.rflags & FLAG_INTERRUPT);
     expect("direction flag", 0, registers.rflags & FLAG_DIRECTION);
     expect("cr0.PE", CR0_PE, registers.cr0 & CR0_PE);
+    if subject.image.vintage().is_some() {
+        expect("ebx", 0, registers.rbx());
+    }
     match subject.word {
         WordSize::Bits32 => expect("cr0.PG", 0, registers.cr0 & CR0_PG),
         WordSize::Bits64 => {
@@ -87,7 +90,8 @@ fn tables(subject: &Subject, outcome: &Outcome, placement: &Placement) -> Vec<Fi
         )
     };
     let mut findings = Vec::new();
-    let owns_gdt = subject.image.release().is_none_or(|r| (r.major, r.minor) >= OWN_GDT);
+    let owns_gdt = subject.image.vintage().is_none()
+        && subject.image.release().is_none_or(|r| (r.major, r.minor) >= OWN_GDT);
     if owns_gdt && !inside(outcome.registers.gdtr) {
         findings.push(finding("gdtr", outcome.registers.gdtr));
     }

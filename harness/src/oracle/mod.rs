@@ -113,7 +113,7 @@ fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
     judgement.unpredicted = scene.unpredicted();
     match ending::judge(scene) {
         Ok(ending) => {
-            judgement.refused = scene.outcome.end == End::Halted && ending.is_none();
+            judgement.refused = scene.outcome.end != End::HandOff && ending.is_none();
             judgement.findings.extend(ending);
         }
         Err(why) => judgement.not_judged.push(why),

@@ -12,7 +12,7 @@ use crate::reference::Placement;
 
 /// Compares what the stub did with what it should have done.
 pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
-    let rule = if scene.case.asks_for_kaslr() { Rule::Kaslr } else { Rule::Placement };
+    let rule = if scene.may_choose() { Rule::Kaslr } else { Rule::Placement };
     let mut findings = Vec::new();
     if let Ok(prediction) = &scene.prediction {
         let mut expect = |place: &str, expected: u64, actual: u64| {

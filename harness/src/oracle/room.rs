@@ -25,7 +25,7 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
     let mut findings = Vec::new();
     let alignment = subject.image.header().kernel_alignment.map_or(1, u64::from).max(1);
     // Where a kernel must lie that was not to be moved is known exactly.
-    if case.asks_for_kaslr() && landing.output != placement.output {
+    if scene.may_choose() && landing.output != placement.output {
         findings.extend(physical(subject, case, placement, landing, alignment));
     }
     if subject.word == WordSize::Bits64 {

@@ -7,6 +7,7 @@ use crate::case::Case;
 use crate::machine::{EntryMode, Outcome, Setup};
 use crate::reference::{
     self, Cpu, HandOver, Inputs, Paging, Passed, Placement, Prediction, unrandomized_virt,
+    vintage_hand_over,
 };
 
 /// What the oracles look at.
@@ -48,16 +49,31 @@ impl<'a> Scene<'a> {
         let placement = reference::place(&subject.image, subject.link, load, passed);
         let inputs = inputs(setup, &memory);
         let model = subject.model.as_ref().map_err(Clone::clone);
+        let (hand_over, paging) = match subject.image.vintage() {
+            Some(vintage) => (
+                vintage_hand_over(vintage, &memory, setup.boot_params),
+                Ok(Paging { five_levels: false, trampoline: None }),
+            ),
+            None => (
+                model.clone().and_then(|model| model.boot_params(&placement, &inputs)),
+                model.and_then(|model| model.paging(&placement, &inputs)),
+            ),
+        };
         Ok(Scene {
             prediction: predict(subject, case, &placement, &inputs),
-            hand_over: model.clone().and_then(|model| model.boot_params(&placement, &inputs)),
-            paging: model.and_then(|model| model.paging(&placement, &inputs)),
+            hand_over,
+            paging,
             subject,
             case,
             setup,
             outcome,
             placement,
         })
+    }
+
+    /// Whether the stub may choose where the kernel goes: it knows how, and is not forbidden to.
+    pub fn may_choose(&self) -> bool {
+        self.subject.image.stub().kaslr && self.case.asks_for_kaslr()
     }
 
     /// What cannot be predicted of this run, and why.

@@ -75,7 +75,7 @@ pub struct Facts {
     #[serde(with = "hex")]
     #[schemars(with = "String")]
     pub loaded_size: u64,
-    /// `init_size` of the header: bytes that the stub needs from where it works on.
+    /// `init_size`: bytes that the stub needs from where it works on.
     #[serde(with = "hex")]
     #[schemars(with = "String")]
     pub init_size: u64,

@@ -16,7 +16,7 @@ use super::start::Started;
 use crate::image::WordSize;
 
 /// The cursor's column and line.
-const CURSOR: Range<usize> =
+pub(super) const CURSOR: Range<usize> =
     offset_of!(boot_params, screen_info.orig_x)..offset_of!(boot_params, screen_info.orig_y) + 1;
 
 /// boot_params at the hand-off.

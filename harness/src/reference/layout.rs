@@ -19,13 +19,18 @@ pub struct Link {
 impl Link {
     /// Reads the link addresses from the first segment, which starts at LOAD_PHYSICAL_ADDR
     /// (arch/x86/kernel/vmlinux.lds.S). The header's `pref_address` should be the same, but nothing that the stub does
-    /// depends on it.
+    /// depends on it; where there is none, the stub must be one that is known.
     ///
     /// # Errors
     ///
-    /// No `pref_address` (boot protocol before 2.10), a kernel without segments, or one linked above 4 GiB.
+    /// No `pref_address` (boot protocol before 2.10) but not one of the known stubs for i386, a kernel without segments, or
+    /// one linked above 4 GiB.
     pub fn new(image: &Image, kernel: &Kernel) -> Result<Link, ReferenceError> {
-        image.header().pref_address.ok_or(ReferenceError::MissingField("pref_address"))?;
+        let known = image.header().pref_address.is_some()
+            || kernel.word == WordSize::Bits32 && image.vintage().is_some();
+        if !known {
+            return Err(ReferenceError::MissingField("pref_address"));
+        }
         let first = kernel.segments.first().ok_or(ReferenceError::NoSegments)?;
         let physical = first.paddr;
         if physical >= 1 << 32 {
@@ -37,6 +42,12 @@ impl Link {
             WordSize::Bits64 => 0xffff_ffff_8000_0000,
         };
         Ok(Link { physical, map, word: kernel.word })
+    }
+
+    /// The highest physical address that has a virtual one, when i386 reserves so many bytes for other mappings
+    /// (arch/x86/include/asm/pgtable_32_types.h, `MAXMEM`).
+    pub(super) fn highest(self, reserve: u64) -> u64 {
+        self.map.wrapping_neg().wrapping_sub(reserve).wrapping_sub(1) & 0x7fff_ffff
     }
 
     /// The offset in the output of the field that the table entry `entry` names.

@@ -21,6 +21,7 @@ mod relocate;
 mod start;
 #[cfg(test)]
 mod testing;
+mod vintage;
 
 pub use hand_over::HandOver;
 pub use inputs::{Cpu, Inputs, Memory, Passed};
@@ -31,6 +32,7 @@ pub use paging::Paging;
 pub use placement::{Placement, Refusal, highest_heap, place, unrandomized_virt};
 pub use prepared::Prepared;
 pub use relocate::{Applied, fields, relocate};
+pub use vintage::hand_over as vintage_hand_over;
 
 /// The reference cannot say what should come out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

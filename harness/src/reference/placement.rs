@@ -2,7 +2,7 @@
 //! Where the stub must put the kernel when KASLR does not choose, and when it must refuse
 //! (arch/x86/boot/compressed/head_32.S, head_64.S and `extract_kernel()`).
 
-use super::{Link, Passed};
+use super::{Link, Passed, vintage};
 use crate::image::{Image, WordSize};
 use crate::range::Range;
 
@@ -36,6 +36,9 @@ const TOO_LARGE: &str = "Destination address too large";
 /// The placement for the load address `load`, with what the loader passes on in boot_params (4.7 and later; `init_size` of
 /// no effect on the output before).
 pub fn place(image: &Image, link: Link, load: u64, passed: Passed) -> Placement {
+    if let Some(known) = image.vintage() {
+        return vintage::place(known, image.header(), link, load);
+    }
     let output = output(link, load, passed.kernel_alignment);
     let window = Range::sized(output, passed.init_size.into());
     let copy = image.startup().end.and_then(|end| window.end.checked_sub(end));
@@ -46,7 +49,7 @@ pub fn place(image: &Image, link: Link, load: u64, passed: Passed) -> Placement 
             .min(window.end),
         window.end,
     );
-    Placement { output, window, copy, refusal: refusal(link, heap) }
+    Placement { output, window, copy, refusal: refusal(heap, highest_heap(image, link)) }
 }
 
 /// The load address rounded up, but not below where the kernel was linked. i386 computes in 32 bits. An alignment that is
@@ -75,27 +78,31 @@ pub fn unrandomized_virt(image: &Image, link: Link, output: u64) -> u64 {
 }
 
 /// The highest address that the stub's heap may have: behind it the stub refuses to go on.
-pub fn highest_heap(link: Link) -> u64 {
+pub fn highest_heap(image: &Image, link: Link) -> u64 {
     const VMALLOC_RESERVE: u64 = 128 << 20;
     match link.word {
         WordSize::Bits64 => 0x3fff_ffff_ffff,
-        WordSize::Bits32 => {
-            link.map.wrapping_neg().wrapping_sub(VMALLOC_RESERVE).wrapping_sub(1) & 0x7fff_ffff
-        }
+        WordSize::Bits32 if image.vintage().is_some() => link.highest(vintage::RESERVE),
+        WordSize::Bits32 => link.highest(VMALLOC_RESERVE),
     }
 }
 
-fn refusal(link: Link, heap: Range) -> Refusal {
-    match highest_heap(link) {
-        highest if heap.start > highest => Refusal::Must(TOO_LARGE),
-        highest if heap.end > highest => Refusal::May(TOO_LARGE),
-        _ => Refusal::Never,
+/// What a stub must do whose heap begins somewhere in `heap`.
+pub(super) fn refusal(heap: Range, highest: u64) -> Refusal {
+    if heap.start > highest {
+        Refusal::Must(TOO_LARGE)
+    } else if heap.end > highest {
+        Refusal::May(TOO_LARGE)
+    } else {
+        Refusal::Never
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Compression;
+    use crate::image::fixture::{Fixture, kernel};
 
     #[test]
     fn the_output_is_aligned_and_not_below_the_link_address() {
@@ -111,7 +118,7 @@ mod tests {
     #[test]
     fn an_i386_heap_above_lowmem_is_refused() {
         let link = Link { physical: 0x100_0000, map: 0xc000_0000, word: WordSize::Bits32 };
-        let at = |start| refusal(link, Range::sized(start, 0x1000));
+        let at = |start| refusal(Range::sized(start, 0x1000), link.highest(128 << 20));
         assert_eq!(at(0x37ff_e000), Refusal::Never);
         assert_eq!(at(0x37ff_f800), Refusal::May(TOO_LARGE));
         assert_eq!(at(0x3800_0000), Refusal::Must(TOO_LARGE));
@@ -119,9 +126,12 @@ mod tests {
 
     #[test]
     fn an_x86_64_heap_above_46_bits_is_refused() {
+        let image = Fixture::new(Compression::Gzip, &kernel(true, &[0, 0, 0])).build();
+        let image = Image::parse(image).unwrap();
         let link =
             Link { physical: 0x100_0000, map: 0xffff_ffff_8000_0000, word: WordSize::Bits64 };
-        assert_eq!(refusal(link, Range::sized(1 << 45, 0x1000)), Refusal::Never);
-        assert_eq!(refusal(link, Range::sized(1 << 46, 0x1000)), Refusal::Must(TOO_LARGE));
+        let at = |start| refusal(Range::sized(start, 0x1000), highest_heap(&image, link));
+        assert_eq!(at(1 << 45), Refusal::Never);
+        assert_eq!(at(1 << 46), Refusal::Must(TOO_LARGE));
     }
 }

@@ -4,3 +4,4 @@
 
 pub mod compress;
 pub mod rebuild;
+pub mod says;

@@ -58,6 +58,8 @@ pub struct Demands {
     pub highest_heap: u64,
     /// Bytes that KASLR looks for.
     pub needed: u64,
+    /// The address that the kernel was linked for: what it prefers if its header does not say.
+    pub linked: u64,
 }
 
 /// What an image allows its loader to do: the space that cases are drawn from.
@@ -67,11 +69,15 @@ pub struct Space {
     protocols: Vec<Protocol>,
     loaders: Vec<Loader>,
     pref_address: u64,
+    /// The kernel moves no lower.
+    lowest: u64,
     init_size: u64,
     /// Bytes of the stub in the file.
     file: u64,
     kernel_alignment: u64,
     least_alignment: u64,
+    /// Whether the loader may pass on another alignment and another `init_size`.
+    adjustable: bool,
     above_4g: bool,
     budget: u64,
     /// Whether the stub can print to a serial port.
@@ -104,8 +110,8 @@ impl Space {
         if available.is_empty() || wanted.is_empty() && !loaders.is_empty() {
             return Err(impossible("xloadflags", "the image has no entry point for this protocol"));
         }
-        let pref_address = header.pref_address.unwrap_or(MIB);
-        let init_size = header.init_size.map_or(image.protected_mode().len() as u64, u64::from);
+        let pref_address = header.pref_address.unwrap_or(demands.linked);
+        let init_size = image.init_size();
         if pref_address < MIB || pref_address.saturating_add(init_size) > LARGEST_KERNEL_END {
             let problem = format!(
                 "{init_size:#x} bytes from pref_address {pref_address:#x} do not lie between 1 MiB and 2 GiB"
@@ -125,10 +131,12 @@ impl Space {
             protocols: available,
             loaders: wanted,
             pref_address,
+            lowest: header.pref_address.unwrap_or(MIB),
             init_size,
             file: image.protected_mode().len() as u64,
             kernel_alignment,
             least_alignment: least.clamp(PAGE, kernel_alignment),
+            adjustable: header.init_size.is_some(),
             budget: budget(image.payload()),
             serial: image.stub().serial,
             accepted: FOUR_GIB.min(demands.highest_heap.saturating_add(1)),
@@ -143,7 +151,7 @@ impl Space {
 
     /// Where a kernel loaded at `load` moves, and how much it may use there.
     fn window(&self, load: u64, alignment: u64) -> crate::range::Range {
-        let output = load.next_multiple_of(alignment).max(self.pref_address);
+        let output = load.next_multiple_of(alignment).max(self.lowest);
         crate::range::Range::sized(output, self.init_size)
     }
 }

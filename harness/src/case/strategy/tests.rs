@@ -26,7 +26,7 @@ fn image(bits64: bool) -> (Image, WordSize, Demands) {
         bytes[0x235] = 13;
         bytes[0x236] = 4;
     }
-    let demands = Demands { highest_heap: highest, needed: 48 << 20 };
+    let demands = Demands { highest_heap: highest, needed: 48 << 20, linked: 16 << 20 };
     (Image::parse(bytes).unwrap(), word, demands)
 }
 
@@ -144,7 +144,7 @@ fn implausible_headers_are_refused_by_field() {
         let mut file = Fixture::new(crate::image::Compression::Gzip, &payload).build();
         file[offset..offset + bytes.len()].copy_from_slice(bytes);
         let image = Image::parse(file).unwrap();
-        let demands = Demands { highest_heap: u64::MAX, needed: 48 << 20 };
+        let demands = Demands { highest_heap: u64::MAX, needed: 48 << 20, linked: 16 << 20 };
         let error = Space::new(&image, WordSize::Bits64, Protocols::All, &[], demands).unwrap_err();
         assert_eq!(error.field, field);
     }

@@ -292,9 +292,9 @@ fn places(space: &Space, case: &mut Case, dice: &mut Dice) {
         let larger = space.init_size.next_multiple_of(PAGE) + (1 + dice.below(8192)) * PAGE;
         let fits =
             larger <= u32::MAX.into() && (case.load + larger <= FOUR_GIB || case.load >= FOUR_GIB);
-        case.init_size = fits.then_some(larger);
+        case.init_size = (fits && space.adjustable).then_some(larger);
     }
-    if dice.once_in(2) && case.load < GIB {
+    if dice.once_in(2) && case.load < GIB && space.adjustable {
         case.kernel_alignment = Some(space.kernel_alignment << dice.below(4));
     }
     let alignment = case.kernel_alignment.unwrap_or(space.kernel_alignment);

@@ -92,6 +92,9 @@ pub struct StubFacts {
 pub struct KernelFacts {
     pub bits: u32,
     pub entry: Hex,
+    /// Whether the kernel is no ELF file (before 2.6.26): `elf_len` is then the length of the flat binary.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub flat: bool,
     pub elf_len: Hex,
     pub segments: Vec<SegmentFacts>,
     pub table: TableFacts,
@@ -185,6 +188,7 @@ impl Report {
         self.kernel = Some(KernelFacts {
             bits: kernel.word.bits(),
             entry: hex(kernel.entry),
+            flat: kernel.flat,
             elf_len: hex(kernel.elf_len),
             segments: kernel.segments.iter().map(segment_facts).collect(),
             table: table_facts(&kernel.table),

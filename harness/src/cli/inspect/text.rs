@@ -107,7 +107,8 @@ fn kernel_lines(lines: &mut Lines, kernel: &KernelFacts, pref_address: Option<He
             None => kernel.entry.to_string(),
         },
     );
-    lines.field("ELF file", format!("{} bytes", kernel.elf_len));
+    let file = if kernel.flat { "flat binary" } else { "ELF file" };
+    lines.field(file, format!("{} bytes", kernel.elf_len));
     lines.0.push('\n');
     let names = ("offset", "paddr", "vaddr", "filesz", "memsz", "align", "flags");
     lines.column_names(&format!(

@@ -25,17 +25,19 @@ const COUNT_FIRST: u64 = 64 << 20;
 ///
 /// # Errors
 ///
-/// A claim above 1 GiB or above `init_size`; data that is damaged, or that decodes to more or less than the claim; what
+/// A claim above 1 GiB or above the named `limit`; data that is damaged, or that decodes to more or less than the claim; what
 /// `check_head` says of the first [`HEAD`] bytes, before more is decoded than they take.
 pub(super) fn payload(
     compression: Compression,
     data: &[u8],
     claim: u64,
-    init_size: Option<u32>,
+    limit: Option<(u64, &'static str)>,
     check_head: impl FnOnce(&[u8]) -> Result<(), ImageError>,
 ) -> Result<Vec<u8>, ImageError> {
-    let limits = [(MAX_OUTPUT, "relocheck"), (init_size.map_or(u64::MAX, u64::from), "init_size")];
-    if let Some((limit, limit_name)) = limits.into_iter().find(|(limit, _)| claim > *limit) {
+    let limits = [Some((MAX_OUTPUT, "relocheck")), limit];
+    if let Some((limit, limit_name)) =
+        limits.into_iter().flatten().find(|(limit, _)| claim > *limit)
+    {
         return Err(ImageError::OutputClaim { claimed: claim, limit, limit_name });
     }
     // gzip's own trailer is the appended length.
@@ -162,7 +164,8 @@ mod tests {
         let garbage = [0xff; 16];
         let result = payload(Compression::Xz, &garbage, (1 << 30) + 1, None, any_head);
         assert!(matches!(result, Err(ImageError::OutputClaim { limit_name: "relocheck", .. })));
-        let result = payload(Compression::Xz, &garbage, 0x1001, Some(0x1000), any_head);
+        let result =
+            payload(Compression::Xz, &garbage, 0x1001, Some((0x1000, "init_size")), any_head);
         assert!(matches!(result, Err(ImageError::OutputClaim { limit_name: "init_size", .. })));
     }
 
