@@ -10,6 +10,7 @@ mod inspect;
 mod kaslr;
 mod relocate;
 mod replay;
+mod report;
 mod shrink;
 mod values;
 
@@ -37,6 +38,7 @@ enum Command {
     Shrink(shrink::Args),
     Kaslr(kaslr::Args),
     Corpus(corpus::Args),
+    Report(report::Args),
 }
 
 /// How a command prints its result.
@@ -84,6 +86,7 @@ pub fn main() -> Exit {
         Command::Shrink(args) => shrink::run_command(args),
         Command::Kaslr(args) => kaslr::run(args),
         Command::Corpus(args) => corpus::run(args),
+        Command::Report(args) => report::run(args),
     };
     result.unwrap_or_else(|failure| {
         complain(format_args!("{:#}", failure.error));
