@@ -9,6 +9,7 @@ mod images;
 mod inspect;
 mod kaslr;
 mod relocate;
+mod remember;
 mod replay;
 mod report;
 mod shrink;

@@ -59,6 +59,7 @@ impl From<rusqlite::Error> for Problem {
             Some(ErrorCode::NotADatabase) => Problem::NotHistory("no SQLite database"),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Problem::Locked,
             Some(ErrorCode::ReadOnly) => Problem::ReadOnly,
+            Some(ErrorCode::TooBig) => Problem::Unsuitable("a text of more than 1 MiB".into()),
             Some(
                 ErrorCode::CannotOpen
                 | ErrorCode::PermissionDenied

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::record::digest;
 use super::{History, HistoryError, Problem};
 use crate::oracle::Rule;
-use crate::record::{Report, State};
+use crate::record::{Campaign, Report, State};
 
 /// The last runs of a campaign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,19 +83,22 @@ impl History {
         self.named(self.until(campaign, None, limit))
     }
 
-    /// The run of `report` with those before it, `limit` in all; if it is not recorded, the last ones.
+    /// The run of `report` with those before it, `limit` in all; none if it is not recorded.
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
     pub fn past(&self, report: &Report, limit: u32) -> Result<Past, HistoryError> {
         let Some(campaign) = &report.campaign else { return Ok(Past::default()) };
-        let own = || -> Result<Option<Run>, Problem> {
-            let sql = "SELECT * FROM runs WHERE campaign = ?1 AND date = ?2 AND digest = ?3";
-            let key = params![campaign.name, campaign.date, digest(report)];
-            Ok(self.connection.query_row(sql, key, run).optional()?)
-        };
-        let own = self.named(own())?;
-        self.named(self.until(&campaign.name, own.as_ref(), limit))
+        let own = self.named(self.find(campaign, &digest(report)))?;
+        let Some(own) = own else { return Ok(Past::default()) };
+        self.named(self.until(&campaign.name, Some(&own), limit))
+    }
+
+    /// The run of this digest.
+    pub(super) fn find(&self, campaign: &Campaign, digest: &str) -> rusqlite::Result<Option<Run>> {
+        let sql = "SELECT * FROM runs WHERE campaign = ?1 AND date = ?2 AND digest = ?3";
+        let key = params![campaign.name, campaign.date, digest];
+        self.connection.query_row(sql, key, run).optional()
     }
 
     /// Since when `image` has broken `rule` in every run of the campaign that it was in; `None` if it did not in the last.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Adds a run to a history.
 
-use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use super::{History, HistoryError, Problem};
@@ -32,22 +32,17 @@ impl History {
 fn add(history: &mut History, report: &Report) -> Result<Recorded, Problem> {
     let campaign = campaign(report).map_err(Problem::Unsuitable)?;
     let digest = digest(report);
-    let immediate = TransactionBehavior::Immediate;
-    let transaction = history.connection.transaction_with_behavior(immediate)?;
-    let before = transaction
-        .query_row(
-            "SELECT id FROM runs WHERE campaign = ?1 AND date = ?2 AND digest = ?3",
-            params![campaign.name, campaign.date, digest],
-            |row| row.get::<_, i64>(0),
-        )
-        .optional()?;
-    if before.is_some() {
+    // Looked for first, because a file that must not be written may have it.
+    if history.find(campaign, &digest)?.is_some() {
         return Ok(Recorded::Before);
     }
+    let immediate = TransactionBehavior::Immediate;
+    let transaction = history.connection.transaction_with_behavior(immediate)?;
     let totals = report.totals();
-    transaction.execute(
+    let added = transaction.execute(
         "INSERT INTO runs (campaign, date, digest, plan, seed, conforming, new, known, not_judged, cases, fields)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT DO NOTHING",
         params![
             campaign.name,
             campaign.date,
@@ -62,6 +57,9 @@ fn add(history: &mut History, report: &Report) -> Result<Recorded, Problem> {
             integer(totals.fields),
         ],
     )?;
+    if added == 0 {
+        return Ok(Recorded::Before);
+    }
     let run = transaction.last_insert_rowid();
     for (number, image) in report.images.iter().enumerate() {
         add_image(&transaction, run, integer(number), image)?;

@@ -6,8 +6,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::oracle::Rule;
+use crate::record::testing::{conforming, diverging, finding, image_of, known, report};
 use crate::record::{Campaign, ImageRecord, Partition, Report, State};
-use crate::report::html_testing::{conforming, diverging, finding, image_of, known, report};
 
 fn place() -> (TempDir, PathBuf) {
     let dir = TempDir::new().unwrap();
@@ -131,7 +131,9 @@ fn what_cannot_be_compared_is_not_recorded() {
         plain.campaign = campaign.clone().map(|campaign| Campaign { date, ..campaign });
         assert!(matches!(problem(history.record(&plain)), Problem::Unsuitable(_)));
     }
-    assert_eq!(history.campaigns().unwrap(), [""; 0]);
+    let long = on("2026-11-01", vec![fine(&"x".repeat(2 << 20))]);
+    assert!(matches!(problem(history.record(&long)), Problem::Unsuitable(_)));
+    assert_eq!(history.campaigns().unwrap(), [""; 0], "nothing is left of it");
 }
 
 #[test]
@@ -175,9 +177,13 @@ fn a_lock_is_waited_for_but_not_for_ever() {
 fn a_history_that_is_only_read_is_not_written() {
     let (_dir, path) = place();
     drop(History::open(&path).unwrap());
+    let report = on("2026-11-01", vec![fine("a")]);
     let mut history = History::read(&path).unwrap();
-    let result = history.record(&on("2026-11-01", vec![fine("a")]));
-    assert!(matches!(problem(result), Problem::ReadOnly));
+    assert!(matches!(problem(history.record(&report)), Problem::ReadOnly));
+    assert_eq!(history.past(&report, 9).unwrap(), Past::default(), "a past ends with its report");
+    History::open(&path).unwrap().record(&report).unwrap();
+    assert_eq!(history.record(&report).unwrap(), Recorded::Before, "there is nothing to write");
+    assert_eq!(history.past(&report, 9).unwrap().runs.len(), 1);
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod image;
 mod known;
 mod regression;
 mod state;
+#[cfg(test)]
+pub mod testing;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,3 @@ pub use kaslr::KaslrReport;
 pub use regression::regression;
 pub use text::{judgement_text, table};
 pub use trend::trend;
-
-#[cfg(test)]
-pub(crate) use html::testing as html_testing;

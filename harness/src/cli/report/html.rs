@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use crate::cli::{Failure, complain, print};
+use crate::cli::remember::remember;
+use crate::cli::{Failure, print};
 use crate::exit::Exit;
-use crate::history::{History, HistoryError};
 use crate::record::{Report, VERSION};
 use crate::report::{self, Past};
 
 /// The largest report that is read, in bytes.
 const MAX_REPORT: u64 = 1 << 30;
-/// Runs that the page shows, this one among them.
-const RUNS: u32 = 60;
 
 /// Write a report as an HTML page: one file, which needs no network and no script.
 ///
@@ -45,7 +43,7 @@ pub struct Args {
 /// Reads, records, writes.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let report = read(&args.report).map_err(Failure::usage)?;
-    let past = args.history.map_or_else(Past::default, |file| past(&file, &report));
+    let past = args.history.map_or_else(Past::default, |file| remember(&file, &report));
     let page = report::html(&report, &past);
     match &args.output {
         None => print(&page)?,
@@ -54,25 +52,6 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             .map_err(Failure::usage)?,
     }
     Ok(Exit::Conforms)
-}
-
-/// Records the run; what goes wrong is told.
-fn past(file: &Path, report: &Report) -> Past {
-    let tell = |error: HistoryError| complain(error);
-    let mut history = match History::open(file) {
-        Ok(history) => history,
-        Err(error) => {
-            tell(error);
-            return Past::default();
-        }
-    };
-    if let Err(error) = history.record(report) {
-        tell(error);
-    }
-    history.past(report, RUNS).unwrap_or_else(|error| {
-        tell(error);
-        Past::default()
-    })
 }
 
 fn read(path: &Path) -> anyhow::Result<Report> {

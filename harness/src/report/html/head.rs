@@ -16,7 +16,7 @@ pub fn head(report: &Report) -> Markup {
         ("known", "diverge, known", totals.known, "s-known"),
         ("not-judged", "cannot be judged", totals.not_judged, "s-doubt"),
         ("cases", "cases run", totals.cases, ""),
-        ("fields", "relocated fields verified", totals.fields, ""),
+        ("fields", "fields verified", totals.fields, ""),
     ];
     html! {
         header {

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::again;
 use super::matrix::{state_class, state_sign};
 use super::news::reason;
-use super::space::{left_out, memory_class, memory_words, picture};
+use super::space::{memory_class, memory_words, picture};
 use super::text::{counted, shown};
 use crate::case::MemoryKind;
 use crate::oracle::Verdict;
@@ -118,6 +118,9 @@ fn figure(seed: u64, index: usize, image: &ImageRecord, record: &CaseRecord) -> 
             figcaption {
                 b { "Case " (record.number) }
                 @if let Some(case) = &record.case { ": " (shown(&brief(case))) }
+                @if let (Some(output), Some(virt)) = (record.judgement.output, record.judgement.virt) {
+                    "; kernel at " (format!("{output:#x}")) ", relocated for " (format!("{virt:#x}"))
+                }
                 ul {
                     @for found in findings.iter().take(MOST_FINDINGS) { li { (finding(found)) } }
                     @if more > 0 { li { "and " (counted(more, "more finding")) } }
@@ -128,7 +131,6 @@ fn figure(seed: u64, index: usize, image: &ImageRecord, record: &CaseRecord) -> 
                 @let id = format!("p{index}-{}", record.number);
                 @let title = format!("Memory in case {} of {}", record.number, shown(&image.title()));
                 (picture(&id, &title, facts, record, case))
-                @if let Some(what) = left_out(facts, record, case) { p.meta { (what) } }
             }
         }
     }

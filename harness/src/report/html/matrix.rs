@@ -30,9 +30,9 @@ pub fn matrix(report: &Report) -> Markup {
             h2 { "Images and rules" }
             p.legend {
                 span.c-ok { "✓" } " no case breaks the rule · "
-                span.c-new { "✗ n" } " n cases do, in a way that is not known · "
-                span.c-known { "◆ n" } " only in known ways · "
-                span.c-doubt { "? n" } " n cases, or the image, could not be judged"
+                span.c-new { "✗ n" } ": n cases do, in a way that is not known · "
+                span.c-known { "◆ n" } ": only in known ways · "
+                span.c-doubt { "? n" } ": n cases, or the image, could not be judged"
             }
             div.scroll.tall tabindex="0" role="region" aria-label="Images and rules" {
                 table.matrix {
@@ -158,7 +158,7 @@ pub fn state_sign(state: State) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::html::testing::{finding, image, known, report};
+    use crate::record::testing::{finding, image, known, report};
 
     #[test]
     fn a_cell_counts_the_cases_that_show_a_rule() {

@@ -14,8 +14,6 @@ mod text;
 mod trend;
 
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 mod tests;
 
 use maud::{DOCTYPE, PreEscaped, html};
@@ -48,7 +46,7 @@ pub fn html(report: &Report, past: &Past) -> String {
             body {
                 (head::head(report))
                 main {
-                    (news::news(report))
+                    (news::news(report, past))
                     (trend::trend(past))
                     (matrix::matrix(report))
                     section #images {

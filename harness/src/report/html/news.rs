@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::again;
 use super::text::{counted, shown};
+use crate::history::Past;
 use crate::oracle::{Finding, Rule};
 use crate::record::{
     CaseRecord, Expected, Found, ImageRecord, KnownState, RegressionRecord, Report, Standing, State,
@@ -27,7 +28,7 @@ struct News<'a> {
 }
 
 /// All of it, empty parts left out.
-pub fn news(report: &Report) -> Markup {
+pub fn news(report: &Report, past: &Past) -> Markup {
     let news = collect(report);
     let off: Vec<&RegressionRecord> =
         report.regressions.iter().filter(|one| one.standing != Standing::AsExpected).collect();
@@ -35,7 +36,7 @@ pub fn news(report: &Report) -> Markup {
         section #news {
             h2 { "New" }
             @if news.is_empty() { p { "No new findings." } }
-            @for one in news.iter().take(MOST_NEWS) { (shown_news(report.seed, one)) }
+            @for one in news.iter().take(MOST_NEWS) { (shown_news(report.seed, one, past)) }
             @if let Some(more) = news.len().checked_sub(MOST_NEWS).filter(|more| *more > 0) {
                 p { "And " (counted(more, "more finding")) ", see the matrix." }
             }
@@ -66,13 +67,15 @@ fn of(index: usize, image: &ImageRecord, rule: Rule) -> Option<News<'_>> {
     Some(News { index, image, rule, finding, case, cases })
 }
 
-fn shown_news(seed: u64, news: &News) -> Markup {
+fn shown_news(seed: u64, news: &News, past: &Past) -> Markup {
     let News { index, image, rule, finding, case, cases } = news;
+    let title = image.title();
+    let since = past.failing.iter().find(|one| one.image == title && one.rule == *rule);
     html! {
         article.news data-image=(index) data-rule=(rule) data-cases=(cases) {
             h3 {
                 span.sign { "✗ " }
-                a href=(format!("#image-{index}")) { (shown(&image.title())) }
+                a href=(format!("#image-{index}")) { (shown(&title)) }
                 ": " (rule)
             }
             (finding_list(finding))
@@ -81,6 +84,13 @@ fn shown_news(seed: u64, news: &News) -> Markup {
                     None => "in the image as a whole",
                     Some(case) => {
                         "in " (cases) " of " (counted(image.cases.len(), "case")) ", first in case " (case.number)
+                    }
+                }
+                @match since.map(|failing| &failing.since) {
+                    None => {},
+                    Some(since) if since.runs == 1 => { "; not in the run before" }
+                    Some(since) => {
+                        "; since " (shown(&since.date)) ", for " (counted(since.runs, "run"))
                     }
                 }
             }

@@ -2,10 +2,12 @@
 
 use roxmltree::{Document, Node};
 
-use super::testing::{case, conforming, diverging, finding, image, image_of, known, report};
 use super::{ALL_PICTURES, MOST_PICTURES, html};
-use crate::history::Past;
+use crate::history::{Failing, Past, Since};
 use crate::oracle::{Rule, Verdict};
+use crate::record::testing::{
+    case, conforming, diverging, finding, image, image_of, known, report,
+};
 use crate::record::{Expected, ImageRecord, RegressionRecord, Report, Standing, State};
 
 /// The body, which has to be well-formed: an XML parser forgives nothing.
@@ -111,8 +113,7 @@ fn each_new_finding_comes_with_the_command_that_shows_it_again() {
     let document = Document::parse(body(&page)).unwrap();
     let news: Vec<(String, String)> = with_attribute(document.root(), "data-rule")
         .map(|node| {
-            let code =
-                node.descendants().filter(|node| node.has_tag_name("code")).next_back().unwrap();
+            let code = node.descendants().rfind(|node| node.has_tag_name("code")).unwrap();
             let rule = node.attribute("data-rule").unwrap().to_owned();
             (rule, code.text().unwrap().to_owned())
         })
@@ -240,6 +241,26 @@ fn a_report_of_nothing_is_a_page() {
     let page = page(&Report::new(None, 1, Vec::new(), Vec::new(), Vec::new()));
     Document::parse(body(&page)).unwrap();
     assert!(page.contains("No image was checked."));
+}
+
+#[test]
+fn a_finding_tells_since_when_it_is_there() {
+    let report = mixed();
+    let failing = |rule, date: &str, runs| Failing {
+        image: "news".into(),
+        rule,
+        since: Since { date: date.into(), runs },
+    };
+    let past = Past {
+        failing: vec![
+            failing(Rule::Memory, "2026-11-20", 4),
+            failing(Rule::HandOff, "2026-11-23", 1),
+        ],
+        ..Past::default()
+    };
+    let page = html(&report, &past);
+    assert_eq!(page.matches("; since 2026-11-20, for 4 runs").count(), 1);
+    assert_eq!(page.matches("; not in the run before").count(), 1);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn bars(past: &Past) -> Markup {
     let width = past.runs.len().max(LEAST_BARS) * BAR;
     let bottom = TOP + HEIGHT;
     html! {
-        svg.trend viewBox=(format!("0 0 {width} {}", bottom + BOTTOM)) role="img" aria-label="Images by verdict, run by run" {
+        svg.trend width=(width * 4 / 3) viewBox=(format!("0 0 {width} {}", bottom + BOTTOM)) role="img" aria-label="Images by verdict, run by run" {
             text x="0" y="11" { (counted(usize::try_from(most).unwrap_or(usize::MAX), "image")) }
             path.frame d=(format!("M0 {bottom}H{width}")) {}
             @for (index, run) in past.runs.iter().enumerate() {

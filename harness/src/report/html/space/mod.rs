@@ -41,8 +41,9 @@ const LEAST: f64 = 3.0;
 pub fn picture(id: &str, title: &str, facts: &Facts, record: &CaseRecord, case: &Case) -> Markup {
     let space = Space::of(facts, record, case);
     let axis = axis(&space);
-    let labels = places(&space, &axis);
-    let lowest = labels.iter().fold(axis.height(), |low, place| low.max(place + LABEL / 2.0));
+    let labels = labelled(&space, &axis);
+    let places = places(&labels, &axis);
+    let lowest = places.iter().fold(axis.height(), |low, place| low.max(place + LABEL / 2.0));
     let height = lowest + 2.0 * MARGIN;
     let title_id = format!("{id}-title");
     let text_id = format!("{id}-text");
@@ -58,11 +59,10 @@ pub fn picture(id: &str, title: &str, facts: &Facts, record: &CaseRecord, case: 
                     (block(&axis, thing, lane))
                 }
                 @for mark in &space.marks { (line(&axis, mark)) }
-                @for (label, place) in labelled(&space, &axis).iter().zip(labels) {
-                    (label.draw(place))
-                }
+                @for (label, place) in labels.iter().zip(places) { (label.draw(place)) }
             }
         }
+        @if !space.left_out.is_empty() { p.meta { "Not drawn: " (left_out(&space)) } }
     }
 }
 
@@ -205,27 +205,24 @@ fn labelled(space: &Space, axis: &Axis) -> Vec<Label> {
             from: Some((LANES + (lane + 1) as f64 * LANE - 2.0, middle)),
         }
     });
-    let label = |mark: &Mark, name, from| Label {
+    let label = |mark: &Mark, detail, from| Label {
         class: mark.class(),
-        name,
-        detail: format!("{:#x}", mark.address),
+        name: format!("{} {}", mark.sign(), mark.rule),
+        detail,
         from,
     };
     let marks = space.marks.iter().map(|mark| {
-        let name = format!("{} {}", mark.sign(), mark.rule);
-        label(mark, name, Some((TURN, axis.y(mark.address))))
+        label(mark, format!("{:#x}", mark.address), Some((TURN, axis.y(mark.address))))
     });
-    let beyond = space
-        .beyond
-        .iter()
-        .map(|mark| label(mark, format!("{} {}: no such memory", mark.sign(), mark.rule), None));
+    let beyond =
+        space.beyond.iter().map(|mark| label(mark, format!("{:#x}, no RAM", mark.address), None));
     things.chain(marks).chain(beyond).collect()
 }
 
 /// Where the labels go; those of nothing on the axis below it.
-fn places(space: &Space, axis: &Axis) -> Vec<f64> {
+fn places(labels: &[Label], axis: &Axis) -> Vec<f64> {
     let from = |label: &Label| label.from.map_or(axis.height() + LABEL, |(_, y)| y);
-    let wanted: Vec<f64> = labelled(space, axis).iter().map(from).collect();
+    let wanted: Vec<f64> = labels.iter().map(from).collect();
     spread(&wanted, LABEL, 0.0)
 }
 
@@ -236,16 +233,16 @@ fn description(space: &Space) -> String {
     parts.extend(space.memory.iter().map(|e| format!("{} {}", memory_words(e.kind).1, e.range())));
     let marks = space.marks.iter().chain(&space.beyond);
     parts.extend(marks.map(|mark| format!("wrong by rule {} at {:#x}", mark.rule, mark.address)));
-    parts.extend(space.left_out.iter().map(|(count, what)| format!("{count} more {what}")));
+    if !space.left_out.is_empty() {
+        parts.push(format!("not drawn: {}", left_out(space)));
+    }
     parts.join("; ")
 }
 
-/// What a picture of this case leaves out, in words.
-pub fn left_out(facts: &Facts, record: &CaseRecord, case: &Case) -> Option<String> {
-    let space = Space::of(facts, record, case);
-    let parts: Vec<String> =
-        space.left_out.iter().map(|(count, what)| format!("{count} {what}")).collect();
-    (!parts.is_empty()).then(|| format!("not drawn: {}", parts.join(", ")))
+/// What there was no room for.
+fn left_out(space: &Space) -> String {
+    let parts = space.left_out.iter().map(|(count, what)| format!("{count} {what}"));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 impl Kind {

@@ -6,7 +6,7 @@ use roxmltree::{Document, Node};
 use super::*;
 use crate::case::{MemoryEntry, SetupData, SetupDataKind, Span};
 use crate::oracle::Rule;
-use crate::report::html::testing::{case, diverging, finding, image};
+use crate::record::testing::{case, diverging, finding, image};
 
 fn facts() -> Facts {
     image("a", 0).facts.unwrap()
@@ -21,7 +21,8 @@ fn drawn(case: &Case, output: Option<u64>, wrong: &[u64]) -> String {
     });
     let mut record = diverging(3, findings.collect());
     record.judgement.output = output;
-    picture("p", "Memory", &facts(), &record, case).into_string()
+    let picture = picture("p", "Memory", &facts(), &record, case).into_string();
+    format!("<figure>{picture}</figure>")
 }
 
 fn number(node: Node, name: &str) -> f64 {
@@ -37,8 +38,8 @@ fn texts<'a>(document: &'a Document, class: &str) -> Vec<(f64, &'a str)> {
 /// Nothing lies over another label, and nothing outside the picture.
 fn check(svg: &str) {
     let document = Document::parse(svg).unwrap();
-    let view: Vec<f64> = document
-        .root_element()
+    let svg = document.descendants().find(|node| node.has_tag_name("svg")).unwrap();
+    let view: Vec<f64> = svg
         .attribute("viewBox")
         .unwrap()
         .split(' ')
@@ -50,6 +51,18 @@ fn check(svg: &str) {
         lines.sort_by(|a, b| a.0.total_cmp(&b.0));
         for pair in lines.windows(2) {
             assert!(pair[1].0 - pair[0].0 >= distance, "{pair:?}");
+        }
+    }
+    // Characters of the bold name, of the monospaced detail, and of addresses on the left, in units of the picture.
+    for (class, room, character) in [
+        ("name", WIDTH - LABELS - 12.0, 7.5),
+        ("detail", WIDTH - LABELS, 6.7),
+        ("tick", TICKS, 6.4),
+    ] {
+        for (_, text) in texts(&document, class) {
+            let extreme = text.contains(" + ") && text.len() > 18;
+            let width = text.chars().count() as f64 * character;
+            assert!(width <= room || extreme, "{text:?} is {width} wide");
         }
     }
     for node in document.descendants().filter(|node| node.has_attribute("y")) {
@@ -103,7 +116,7 @@ fn a_kernel_that_was_not_started_is_not_drawn() {
 fn an_address_that_no_memory_has_is_beside_the_axis() {
     let svg = drawn(&case(), None, &[0x5f95_0d1d_0002_0000]);
     check(&svg);
-    assert!(svg.contains("no such memory"));
+    assert!(svg.contains("0x5f950d1d00020000, no RAM"));
     assert!(!svg.contains("tip"), "no arrow on the axis");
 }
 
@@ -140,8 +153,8 @@ fn extremes_can_be_drawn() {
     let svg = drawn(&extreme, Some(u64::MAX - 7), &wrong);
     check(&svg);
     assert!(svg.len() < 40_000, "{} bytes", svg.len());
-    assert!(svg.contains("1020 more nodes of setup_data"));
-    assert!(svg.contains("186 more regions of the memory map"));
+    assert!(svg.contains("1020 nodes of setup_data"));
+    assert!(svg.contains("186 regions of the memory map"));
 }
 
 proptest! {

@@ -101,9 +101,9 @@ fn things(facts: &Facts, record: &CaseRecord, case: &Case) -> Vec<Thing> {
     match output {
         // Without KASLR the stub works where the kernel ends up.
         Some(output) if !record.kaslr => {
-            add(Kind::Window, "room: init_size", Range::sized(output, needed));
+            add(Kind::Window, "init_size", Range::sized(output, needed));
         }
-        _ => add(Kind::Window, "init_size from the load address", Range::sized(case.load, needed)),
+        _ => add(Kind::Window, "init_size from load", Range::sized(case.load, needed)),
     }
     if let Some(output) = output {
         add(Kind::Kernel, "kernel", Range::sized(output, facts.kernel_size));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Made-up reports for tests.
 
-use crate::case::{Case, Loader, MemoryEntry, Protocol, SetupData, SetupDataKind, Span};
-use crate::oracle::{Finding, Rule, Verdict};
-use crate::record::{
+use super::{
     Campaign, CaseRecord, Facts, Found, ImageRecord, JudgementRecord, KnownIssueRecord, KnownState,
     Report,
 };
+use crate::case::{Case, Loader, MemoryEntry, Protocol, SetupData, SetupDataKind, Span};
+use crate::oracle::{Finding, Rule, Verdict};
 
 /// Something that is wrong at 16 MiB and one page.
 pub fn finding(rule: Rule) -> Found {
