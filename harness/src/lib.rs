@@ -10,6 +10,7 @@ pub mod cli;
 pub mod corpus;
 pub mod exit;
 mod hex;
+pub mod history;
 pub mod image;
 pub mod machine;
 pub mod oracle;

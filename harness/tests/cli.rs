@@ -6,7 +6,9 @@ use std::process::{Command, ExitCode, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use relocheck::case::{Case, CaseFile, ImageRef, MemoryEntry, MemoryKind, Protocol};
+use relocheck::history::History;
 use relocheck::image::Image;
+use relocheck::record::{Campaign, Report};
 use tempfile::TempDir;
 
 mod kernels;
@@ -105,7 +107,7 @@ fn every_command_has_help() -> Result<(), Failed> {
     }
     let commands: Vec<&str> =
         all.iter().filter(|(path, _)| path.len() == 1).map(|(path, _)| path[0].as_str()).collect();
-    for command in ["check", "inspect", "relocate", "replay", "kaslr", "corpus"] {
+    for command in ["check", "inspect", "relocate", "replay", "kaslr", "corpus", "report"] {
         assert!(commands.contains(&command), "{command} is missing among {commands:?}");
     }
     Ok(())
@@ -193,7 +195,7 @@ fn not_cached() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Makes the files that the examples name: images in and out of a build directory, and cases.
+/// Makes the files that the examples name: images in and out of a build directory, cases, a report and a history.
 fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
     for place in ["bzImage", "arch/x86/boot/bzImage", "linux/arch/x86/boot/bzImage"] {
         link(image, &dir.join(place))?;
@@ -218,6 +220,15 @@ fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
     for name in ["case.toml", "reports/cases/0123456789ab-memory.toml"] {
         std::fs::write(dir.join(name), &text)?;
     }
+    let campaign = Campaign {
+        name: "nightly".into(),
+        plan: "00".repeat(32),
+        date: "2026-11-23".into(),
+        partition: None,
+    };
+    let report = Report::new(Some(campaign), 1, Vec::new(), Vec::new(), Vec::new());
+    std::fs::write(dir.join("report.json"), report.to_json()?)?;
+    History::open(&dir.join("history.db"))?.record(&report)?;
     Ok(())
 }
 

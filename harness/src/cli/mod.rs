@@ -10,7 +10,9 @@ mod inspect;
 mod kaslr;
 mod nightly;
 mod relocate;
+mod remember;
 mod replay;
+mod report;
 mod shrink;
 mod values;
 mod worker;
@@ -40,6 +42,7 @@ enum Command {
     Kaslr(kaslr::Args),
     Nightly(nightly::Args),
     Corpus(corpus::Args),
+    Report(report::Args),
     #[command(hide = true)]
     Worker,
 }
@@ -90,6 +93,7 @@ pub fn main() -> Exit {
         Command::Kaslr(args) => kaslr::run(args),
         Command::Nightly(args) => nightly::run(args),
         Command::Corpus(args) => corpus::run(args),
+        Command::Report(args) => report::run(args),
         Command::Worker => worker::run(),
     };
     result.unwrap_or_else(|failure| {

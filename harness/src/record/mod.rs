@@ -8,6 +8,9 @@ mod case;
 mod image;
 mod known;
 mod regression;
+mod state;
+#[cfg(test)]
+pub mod testing;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +19,7 @@ pub use case::{CaseRecord, Found, JudgementRecord};
 pub use image::{Facts, ImageRecord, Selection, Shrunk, Summary};
 pub use known::{KnownIssueRecord, KnownState};
 pub use regression::{Expected, RegressionRecord, Standing};
+pub use state::{State, Totals};
 
 use crate::exit::Exit;
 use crate::oracle::Verdict;

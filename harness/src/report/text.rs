@@ -165,7 +165,7 @@ fn findings<'a>(
 }
 
 /// A case in one line: where, how, and what is unusual about it.
-fn brief(case: &Case) -> String {
+pub fn brief(case: &Case) -> String {
     let kaslr = if case.asks_for_kaslr() { "on" } else { "off" };
     let mut text = format!("load {:#x}, {}-bit entry, KASLR {kaslr}", case.load, case.protocol);
     let loader = (case.loader != Loader::Any).then(|| case.loader.name());

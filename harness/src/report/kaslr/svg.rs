@@ -6,9 +6,10 @@ mod panel;
 use std::fmt::Write;
 
 use self::panel::{Mark, Panel};
-use super::{KaslrReport, size};
+use super::KaslrReport;
 use crate::campaign::kaslr::{Draw, Observed, Surveyed, free};
 use crate::range::Range;
+use crate::report::size::size;
 
 /// Width of the picture.
 const WIDTH: u32 = 960;

@@ -5,9 +5,10 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{KaslrReport, size};
+use super::KaslrReport;
 use crate::campaign::kaslr::{Draw, Fit, Histogram, Surveyed, free};
 use crate::oracle::Finding;
+use crate::report::size::size;
 use crate::report::text::color;
 
 /// Columns and lines of a histogram.
