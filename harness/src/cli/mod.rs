@@ -8,8 +8,10 @@ mod corpus;
 mod images;
 mod inspect;
 mod kaslr;
+mod output;
 mod relocate;
 mod replay;
+mod report;
 mod shrink;
 mod values;
 
@@ -36,10 +38,11 @@ enum Command {
     Replay(replay::Args),
     Shrink(shrink::Args),
     Kaslr(kaslr::Args),
+    Report(report::Args),
     Corpus(corpus::Args),
 }
 
-/// How a command prints its result.
+/// How a command prints a result that is no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Text,
@@ -83,6 +86,7 @@ pub fn main() -> Exit {
         Command::Replay(args) => replay::run(args),
         Command::Shrink(args) => shrink::run_command(args),
         Command::Kaslr(args) => kaslr::run(args),
+        Command::Report(args) => report::run(args),
         Command::Corpus(args) => corpus::run(args),
     };
     result.unwrap_or_else(|failure| {
