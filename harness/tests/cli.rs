@@ -10,6 +10,7 @@ use relocheck::image::Image;
 use tempfile::TempDir;
 
 mod kernels;
+mod reports;
 
 const RELOCHECK: &str = env!("CARGO_BIN_EXE_relocheck");
 /// The quickest kernel of the corpus.
@@ -105,7 +106,7 @@ fn every_command_has_help() -> Result<(), Failed> {
     }
     let commands: Vec<&str> =
         all.iter().filter(|(path, _)| path.len() == 1).map(|(path, _)| path[0].as_str()).collect();
-    for command in ["check", "inspect", "relocate", "replay", "kaslr", "corpus"] {
+    for command in ["check", "inspect", "relocate", "replay", "kaslr", "report", "corpus"] {
         assert!(commands.contains(&command), "{command} is missing among {commands:?}");
     }
     Ok(())
@@ -121,12 +122,13 @@ fn wrong_arguments() -> Result<(), Failed> {
         (&["check", "--bases", "many", "bzImage"], "--bases"),
         (&["check", "--jobs", "0", "bzImage"], "--jobs"),
         (&["check", "--protocol", "16", "bzImage"], "possible values: 32, 64, all"),
-        (&["check", "--format", "xml", "bzImage"], "possible values: text, json"),
+        (&["check", "--format", "xml", "bzImage"], "text, json, junit, ktap, mail, github]"),
         (&["check", "--corpus", "no-such-set"], "default, generations"),
         (&["inspect"], "IMAGE"),
         (&["relocate", "bzImage", "-o", "kernel.bin"], "--output"),
         (&["relocate", "bzImage", "--output", "1MiB", "-o", "kernel.bin"], "0x1000000"),
         (&["replay"], "CASE"),
+        (&["replay", "--format", "junit", "case.toml"], "possible values: text, json]"),
         (&["kaslr"], "IMAGE"),
         (&["kaslr", "--samples", "0", "bzImage"], "--samples"),
         (&["kaslr", "--samples", "99999999", "bzImage"], "10000000"),
@@ -135,6 +137,11 @@ fn wrong_arguments() -> Result<(), Failed> {
         (&["kaslr", "--load", "16M", "bzImage"], "0x1000000"),
         (&["kaslr", "--protocol", "all", "bzImage"], "possible values: 32, 64"),
         (&["kaslr", "--case", "case.toml", "--memory", "1G", "bzImage"], "--memory"),
+        (&["report"], "merge"),
+        (&["report", "show"], "FILE"),
+        (&["report", "show", "--format", "xml", "report.json"], "junit, ktap, mail, github]"),
+        (&["report", "merge"], "PART"),
+        (&["report", "diff", "a.json"], "<B>"),
         (&["corpus", "list", "no-such-set"], "default, generations"),
         (&["corpus", "path", "no-such-kernel"], "no-such-kernel"),
         (&["corpus", "--manifest", "absent.toml", "list"], "absent.toml"),
@@ -193,7 +200,7 @@ fn not_cached() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Makes the files that the examples name: images in and out of a build directory, and cases.
+/// Makes the files that the examples name: images in and out of a build directory, cases, and reports.
 fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
     for place in ["bzImage", "arch/x86/boot/bzImage", "linux/arch/x86/boot/bzImage"] {
         link(image, &dir.join(place))?;
@@ -217,6 +224,12 @@ fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
     std::fs::create_dir_all(dir.join("reports/cases"))?;
     for name in ["case.toml", "reports/cases/0123456789ab-memory.toml"] {
         std::fs::write(dir.join(name), &text)?;
+    }
+    for name in ["yesterday.json", "report.json"] {
+        reports::write(dir, name, &reports::example())?;
+    }
+    for part in [1, 2] {
+        reports::write(dir, &format!("part-{part}.json"), &reports::part(part))?;
     }
     Ok(())
 }

@@ -12,8 +12,9 @@ use super::{Facts, Report, VERSION};
 
 /// The largest report that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
-/// A message does not quote more of a file than this many characters.
+/// A message does not quote more of a file than this many characters, and this many of the place in it.
 const MAX_MESSAGE: usize = 240;
+const MAX_PLACE: usize = 100;
 
 /// A report that cannot be used. The message is one line that names file, field and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +106,7 @@ fn deserialize<'de, T: Deserialize<'de>>(
 ) -> Result<T, String> {
     let value = serde_path_to_error::deserialize(&mut *json).map_err(|error| {
         let place = error.path().to_string();
-        let place = if place == "." { String::new() } else { place + ": " };
+        let place = if place == "." { String::new() } else { cut(&place, MAX_PLACE) + ": " };
         short(&format!("{place}{}", error.inner()))
     })?;
     json.end().map_err(|error| short(&error.to_string()))?;
@@ -114,13 +115,14 @@ fn deserialize<'de, T: Deserialize<'de>>(
 
 /// One line of bounded length, whatever the file had in the place.
 fn short(message: &str) -> String {
-    let line = message.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut line: String = line.take(MAX_MESSAGE + 1).collect();
-    if let Some((end, _)) = line.char_indices().nth(MAX_MESSAGE) {
-        line.truncate(end);
-        line += "...";
+    cut(&message.replace(char::is_control, " "), MAX_MESSAGE)
+}
+
+fn cut(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
-    line
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! The command that shows a finding again.
 
 use super::plain::one_line;
-use crate::record::{CaseRecord, Group, ImageRecord, Report};
+use crate::oracle::Verdict;
+use crate::record::{CaseRecord, Group, ImageRecord, Report, Shrunk};
 
 /// The shell command that shows a finding of `image` again: by the file of the simplest case or of this one, if one was
 /// written, or else by drawing the same cases.
@@ -11,19 +12,19 @@ pub fn finding(report: &Report, image: &ImageRecord, group: &Group<'_>) -> Strin
         // What only all runs together show needs all of them.
         return check(report, image, image.cases.len().max(1));
     };
-    let shown = |shrunk: &&crate::record::Shrunk| {
-        shrunk.findings.iter().any(|found| found.finding.rule == group.rule)
-    };
-    let shrunk = image.shrunk.as_ref().filter(shown).and_then(|shrunk| shrunk.file.as_ref());
-    match shrunk {
-        Some(file) => replay(file),
-        None => case(report, image, first),
-    }
+    let shows =
+        |shrunk: &&Shrunk| shrunk.findings.iter().any(|found| found.finding.rule == group.rule);
+    let shrunk = image.shrunk.as_ref().filter(shows).and_then(|shrunk| shrunk.file.as_ref());
+    shrunk.map_or_else(|| case(report, image, first), |file| replay(file))
 }
 
-/// The shell command that runs one case of `image` again.
+/// The shell command that runs one case of `image` again; the first that diverges, as simple as it was made.
 pub fn case(report: &Report, image: &ImageRecord, case: &CaseRecord) -> String {
-    match &case.file {
+    let diverges = |case: &&CaseRecord| case.judgement.verdict == Verdict::Diverges;
+    let is_first =
+        || image.cases.iter().find(diverges).map(|first| first.number) == Some(case.number);
+    let simple = image.shrunk.as_ref().and_then(|shrunk| shrunk.file.as_ref());
+    match case.file.as_ref().or_else(|| simple.filter(|_| is_first())) {
         Some(file) => replay(file),
         None => check(report, image, case.number.saturating_add(1)),
     }
@@ -75,8 +76,10 @@ mod tests {
         let by_seed =
             "relocheck check --bases 5 --seed 7 --protocol 64 --loader kdump kernels/debian-cloud";
         assert_eq!(command(&report, 0), by_seed);
-        report.images[0].shrunk = None;
         report.images[0].cases[1].file = None;
+        let first = case(&report, &report.images[0], &report.images[0].cases[1]);
+        assert_eq!(first, "relocheck replay reports/cases/3d616aa853fe-fault.toml");
+        report.images[0].shrunk = None;
         assert_eq!(command(&report, 1), by_seed.replace("--bases 5", "--bases 2"));
     }
 
