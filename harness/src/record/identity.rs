@@ -59,11 +59,14 @@ impl ImageRecord {
     }
 }
 
+/// Rule, place, known issue.
+type Key<'a> = (Rule, String, Option<&'a str>);
+
 #[derive(Default)]
 struct Groups<'a> {
     groups: Vec<Group<'a>>,
     /// The place of each in `groups`, and the last case that was counted for it.
-    index: BTreeMap<(Rule, String, Option<&'a str>), (usize, Option<usize>)>,
+    index: BTreeMap<Key<'a>, (usize, Option<usize>)>,
 }
 
 impl<'a> Groups<'a> {
@@ -120,7 +123,7 @@ pub fn matter(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing;
+    use super::super::samples;
     use super::*;
 
     #[test]
@@ -157,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_same_finding_in_many_cases_is_one() {
-        let report = testing::everything();
+        let report = samples::everything();
         let image = &report.images[0];
         let groups = image.groups();
         let shown: Vec<_> = groups

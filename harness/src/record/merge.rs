@@ -123,12 +123,12 @@ fn unique(what: &str, numbers: impl Iterator<Item = usize>) -> Result<(), String
 
 #[cfg(test)]
 mod tests {
-    use super::super::{KnownState, testing};
+    use super::super::{KnownState, samples};
     use super::*;
 
-    /// The part `part` of 4 of [`testing::everything`], dealt out in turn.
+    /// The part `part` of 4 of [`samples::everything`], dealt out in turn.
     fn part(part: u32) -> (String, Report) {
-        let mut report = testing::everything();
+        let mut report = samples::everything();
         let mine = |number: usize| number % 4 == part as usize - 1;
         report.campaign.as_mut().unwrap().partition = Some(Partition { parts: vec![part], of: 4 });
         report.images.retain(|image| mine(image.number));
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn all_parts_make_the_whole_in_any_order() {
-        let mut whole = testing::everything();
+        let mut whole = samples::everything();
         whole.campaign.as_mut().unwrap().partition = None;
         whole.known_issues[0].cases = 1 + 2 + 3 + 4;
         for order in [[1, 2, 3, 4], [4, 2, 1, 3]] {

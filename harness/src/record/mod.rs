@@ -12,10 +12,10 @@ mod known;
 mod merge;
 mod read;
 mod regression;
+#[cfg(test)]
+pub mod samples;
 mod schema;
 mod state;
-#[cfg(test)]
-pub mod testing;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -129,19 +129,19 @@ fn cut(text: &str, length: usize) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing;
+    use super::super::samples;
     use super::*;
 
     #[test]
     fn what_is_written_is_read() {
-        for report in [testing::everything(), testing::plain()] {
+        for report in [samples::everything(), samples::plain()] {
             let json = report.to_json().unwrap();
             assert_eq!(Report::parse(json.as_bytes()), Ok(report));
         }
     }
 
     fn error(from: &str, to: &str) -> String {
-        let json = testing::everything().to_json().unwrap();
+        let json = samples::everything().to_json().unwrap();
         assert!(json.contains(from), "{from:?} is not in {json}");
         Report::parse(json.replacen(from, to, 1).as_bytes()).unwrap_err()
     }
@@ -190,7 +190,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_damage_makes_the_reader_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let mut json = testing::everything().to_json().unwrap().into_bytes();
+            let mut json = samples::everything().to_json().unwrap().into_bytes();
             let at = at.index(json.len());
             json[at] = byte;
             if let Err(error) = Report::parse(&json) {

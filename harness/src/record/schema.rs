@@ -16,7 +16,7 @@ pub fn schema() -> serde_json::Result<String> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::testing;
+    use super::super::samples;
     use super::*;
 
     fn validator() -> jsonschema::Validator {
@@ -39,8 +39,8 @@ mod tests {
         let validator = validator();
         let example = include_str!("../../../reports/example.json");
         for json in [
-            testing::everything().to_json().unwrap(),
-            testing::plain().to_json().unwrap(),
+            samples::everything().to_json().unwrap(),
+            samples::plain().to_json().unwrap(),
             example.to_owned(),
         ] {
             let value: Value = serde_json::from_str(&json).unwrap();
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_schema_refuses_what_is_no_report() {
         let validator = validator();
-        let good = serde_json::to_value(testing::everything()).unwrap();
+        let good = serde_json::to_value(samples::everything()).unwrap();
         for (pointer, bad) in [
             ("/version", json!(1)),
             ("/exit_code", json!(3)),

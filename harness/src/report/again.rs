@@ -63,11 +63,11 @@ fn quote(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing;
+    use crate::record::samples;
 
     #[test]
     fn files_come_before_seeds() {
-        let mut report = testing::everything();
+        let mut report = samples::everything();
         let command = |report: &Report, group: usize| {
             finding(report, &report.images[0], &report.images[0].groups()[group])
         };

@@ -195,11 +195,11 @@ pub fn expectation(record: &RegressionRecord) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing;
+    use crate::record::samples;
 
     #[test]
     fn only_news_fail() {
-        let suites = suites(&testing::everything());
+        let suites = suites(&samples::everything());
         let names: Vec<&str> = suites.iter().map(|suite| &suite.name[..]).collect();
         let cloud = "debian-cloud (64-bit, kdump)";
         let others = ["debian-amd64", "debian-cloud-newest", "gone", "i386-old"];
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_failure_tells_the_news_first_and_how_to_see_it_again() {
-        let suites = suites(&testing::everything());
+        let suites = suites(&samples::everything());
         let check = &suites[1].checks[2];
         assert_eq!(check.name, "case 1");
         let Outcome::Failed(why) = &check.outcome else { panic!("{:?}", check.outcome) };

@@ -73,11 +73,11 @@ fn in_full(shown: &Shown) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing;
+    use crate::record::samples;
 
     #[test]
     fn the_news_come_first() {
-        let (plain, everything) = (testing::plain(), testing::everything());
+        let (plain, everything) = (samples::plain(), samples::everything());
         let text = diff_text(&Diff::new(&plain, &everything));
         assert!(text.starts_with("2 new divergences\n\nnew:\n"), "{text}");
         assert!(
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_change_shows_both_sides() {
-        let a = testing::everything();
+        let a = samples::everything();
         let mut b = a.clone();
         b.images[1].cases[0].judgement.findings[0].known = None;
         let text = diff_text(&Diff::new(&a, &b));

@@ -38,11 +38,11 @@ pub fn render(report: &Report, format: Format) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing;
+    use crate::record::samples;
 
     #[test]
     fn every_format_ends_its_last_line_and_is_the_same_each_time() {
-        for report in [testing::everything(), testing::plain()] {
+        for report in [samples::everything(), samples::plain()] {
             for format in Format::value_variants() {
                 let text = render(&report, *format);
                 assert!(text.ends_with('\n'), "{format:?}");

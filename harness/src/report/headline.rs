@@ -62,20 +62,20 @@ pub fn divergences(report: &Report) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing;
+    use crate::record::samples;
 
     #[test]
     fn the_news_come_first() {
         assert_eq!(
-            headline(&testing::everything()),
+            headline(&samples::everything()),
             "everything: 2 new divergences, 1 of 5 images conform, 2 parts of 4 only, 2 not judged, \
              1 with known issues only"
         );
         assert_eq!(
-            subject(&testing::everything(), 80),
+            subject(&samples::everything(), 80),
             "[relocheck] everything: 2 new divergences, 1 of 5 images conform"
         );
-        assert_eq!(subject(&testing::plain(), 0), "[relocheck] no new divergence");
-        assert_eq!(headline(&testing::plain()), "no new divergence, 1 of 1 image conforms");
+        assert_eq!(subject(&samples::plain(), 0), "[relocheck] no new divergence");
+        assert_eq!(headline(&samples::plain()), "no new divergence, 1 of 1 image conforms");
     }
 }

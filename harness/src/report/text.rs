@@ -209,7 +209,7 @@ pub fn color(verdict: Verdict) -> Style {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing;
+    use crate::record::samples;
 
     fn plain(report: &Report) -> String {
         anstream::adapter::strip_str(&text(report)).to_string()
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_is_known_is_told_from_what_is_new() {
-        let text = plain(&testing::everything());
+        let text = plain(&samples::everything());
         let column = text.find("VERDICT").unwrap();
         let rows = text.lines().take_while(|line| !line.is_empty());
         let verdicts: Vec<&str> =
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn no_name_moves_the_cursor_and_no_number_overflows() {
-        let mut report = testing::everything();
+        let mut report = samples::everything();
         report.images[0].name = "a\x1b[2Jb\nc".into();
         report.images[0].cases[0].duration_ms = u64::MAX;
         let text = plain(&report);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-use super::super::{ImageRecord, testing};
+use super::super::{ImageRecord, samples};
 use super::*;
 use crate::exit::Exit;
 
 fn changed(change: impl Fn(&mut Report)) -> Diff {
-    let a = testing::everything();
+    let a = samples::everything();
     let mut b = a.clone();
     change(&mut b);
     b.images.iter_mut().for_each(ImageRecord::conclude);
@@ -35,8 +35,8 @@ fn a_report_does_not_differ_from_itself_or_in_durations_and_addresses() {
 #[test]
 fn a_finding_in_another_place_is_new() {
     let diff = changed(|report| {
-        let extra = testing::found(Rule::Memory, "segment 0 (r-x) 0x1", None);
-        report.images[2].cases[0] = testing::case(0, vec![extra], vec![]);
+        let extra = samples::found(Rule::Memory, "segment 0 (r-x) 0x1", None);
+        report.images[2].cases[0] = samples::case(0, vec![extra], vec![]);
     });
     assert_eq!((rules(&diff.new), diff.news()), (vec![Rule::Memory], 1));
     assert_eq!(diff.new[0].key.place, "segment 0 (r-x) *");
@@ -51,15 +51,15 @@ fn a_finding_in_another_place_is_new() {
 #[test]
 fn what_belongs_to_a_known_issue_is_new_and_no_news() {
     let diff = changed(|report| {
-        let extra = testing::found(Rule::Memory, "kernel", Some("old"));
-        report.images[2].cases[0] = testing::case(0, vec![extra], vec![]);
+        let extra = samples::found(Rule::Memory, "kernel", Some("old"));
+        report.images[2].cases[0] = samples::case(0, vec![extra], vec![]);
     });
     assert_eq!((diff.new.len(), diff.news()), (1, 0));
 }
 
 #[test]
 fn fixed_is_only_what_would_have_been_seen() {
-    let cure = |report: &mut Report| report.images[1].cases[0] = testing::case(0, vec![], vec![]);
+    let cure = |report: &mut Report| report.images[1].cases[0] = samples::case(0, vec![], vec![]);
     let diff = changed(cure);
     assert_eq!((rules(&diff.fixed), diff.unseen.len(), diff.news()), (vec![Rule::Ports], 0, 0));
 
@@ -96,7 +96,7 @@ fn an_issue_that_no_longer_excuses_a_finding_is_news() {
 
 #[test]
 fn how_often_a_finding_shows_counts_when_the_same_cases_ran() {
-    let cure = |report: &mut Report| report.images[0].cases[2] = testing::case(2, vec![], vec![]);
+    let cure = |report: &mut Report| report.images[0].cases[2] = samples::case(2, vec![], vec![]);
     let diff = changed(cure);
     let change = &diff.changed[0];
     assert_eq!((change.key.rule, change.was.cases, change.is.cases), (Rule::Fault, 2, 1));
@@ -120,16 +120,16 @@ fn images_come_and_go_with_their_findings() {
 #[test]
 fn a_regression_that_is_back_is_news() {
     let back = |report: &mut Report| {
-        let found = vec![testing::found(Rule::Kaslr, "output", None)];
-        report.regressions[3] = testing::regression(3, super::super::Expected::Conforms, found);
+        let found = vec![samples::found(Rule::Kaslr, "output", None)];
+        report.regressions[3] = samples::regression(3, super::super::Expected::Conforms, found);
     };
     let diff = changed(back);
     assert_eq!((rules(&diff.new), diff.news()), (vec![Rule::Kaslr], 1));
     assert_eq!(diff.new[0].key.regression.as_deref(), Some("corpus/cases/case-3.toml"));
 
-    let mut a = testing::everything();
+    let mut a = samples::everything();
     back(&mut a);
-    let diff = Diff::new(&a, &testing::everything());
+    let diff = Diff::new(&a, &samples::everything());
     // In B that case could not be run.
     assert_eq!((diff.fixed.len(), rules(&diff.unseen)), (0, vec![Rule::Kaslr]));
 }

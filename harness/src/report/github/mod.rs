@@ -18,37 +18,56 @@ const SUMMARY_BYTES: usize = 900_000;
 /// The annotations: an error for each new divergence and each file that cannot be used, a warning for each known issue and
 /// each doubt of an image, and one notice. Every line is a command, so nothing that a file says can be taken for one.
 pub fn annotations(report: &Report) -> String {
-    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-    for suite in suites(report) {
-        let failed = |check: &&Check| matches!(check.outcome, Outcome::Broken(_));
-        for check in suite.checks.iter().filter(failed) {
-            errors.extend(message(check).map(|text| (suite.name.clone(), text)));
-        }
-        let doubtful = |check: &&Check| matches!(check.outcome, Outcome::Skipped(_));
-        let doubt = suite.checks.iter().find(doubtful).and_then(message);
-        warnings.extend(doubt.map(|text| (suite.name.clone(), text)));
-    }
-    for record in report.regressions.iter().filter(|one| one.standing == Standing::Regressed) {
-        let found = record.judgement.iter().flat_map(|shown| &shown.findings).next();
-        let text = found.map_or_else(|| "the mistake is back".into(), line);
-        let title = format!("{} on {}", record.case, record.image);
-        errors.push((title, format!("{text}\n{}", again::replay(&record.case))));
-    }
-    for image in &report.images {
-        for group in image.groups() {
-            let known = group.known.map(|id| format!("known issue {id}: ")).unwrap_or_default();
-            let text = one_line(&format!("{known}{}", group.finding));
-            let command = again::finding(report, image, &group);
-            let text = format!("{text}\n{}\n{command}", group.extent(image));
-            let list = if group.known.is_some() { &mut warnings } else { &mut errors };
-            list.push((image.title(), text));
-        }
-    }
+    let mut found = Annotations::default();
+    found.divergences(report);
+    found.suites(report);
     let mut text = String::new();
-    commands(&mut text, "error", &errors);
-    commands(&mut text, "warning", &warnings);
+    commands(&mut text, "error", &found.errors);
+    commands(&mut text, "warning", &found.warnings);
     command(&mut text, "notice", "relocheck", &headline(report));
     text
+}
+
+/// Titles and messages, the most important first.
+#[derive(Default)]
+struct Annotations {
+    errors: Vec<(String, String)>,
+    warnings: Vec<(String, String)>,
+}
+
+impl Annotations {
+    fn divergences(&mut self, report: &Report) {
+        for record in report.regressions.iter().filter(|one| one.standing == Standing::Regressed) {
+            let found = record.judgement.iter().flat_map(|shown| &shown.findings).next();
+            let text = found.map_or_else(|| "the mistake is back".into(), line);
+            let title = format!("{} on {}", record.case, record.image);
+            self.errors.push((title, format!("{text}\n{}", again::replay(&record.case))));
+        }
+        for image in &report.images {
+            for group in image.groups() {
+                let known = group.known.map(|id| format!("known issue {id}: "));
+                let finding = format!("{}{}", known.unwrap_or_default(), group.finding);
+                let command = again::finding(report, image, &group);
+                let text = format!("{}\n{}\n{command}", one_line(&finding), group.extent(image));
+                let list =
+                    if group.known.is_some() { &mut self.warnings } else { &mut self.errors };
+                list.push((image.title(), text));
+            }
+        }
+    }
+
+    /// What cannot be used, and the first doubt of each image.
+    fn suites(&mut self, report: &Report) {
+        for suite in suites(report) {
+            let broken = |check: &&Check| matches!(check.outcome, Outcome::Broken(_));
+            for text in suite.checks.iter().filter(broken).filter_map(message) {
+                self.errors.push((suite.name.clone(), text));
+            }
+            let doubtful = |check: &&Check| matches!(check.outcome, Outcome::Skipped(_));
+            let doubt = suite.checks.iter().find(doubtful).and_then(message);
+            self.warnings.extend(doubt.map(|text| (suite.name, text)));
+        }
+    }
 }
 
 fn message(check: &Check) -> Option<String> {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::schema::{Element, is_xml, validate};
 use super::*;
-use crate::record::testing;
+use crate::record::samples;
 
 fn counted(suite: &Element, kind: &str) -> String {
     suite.all("testcase").filter(|case| case.all(kind).next().is_some()).count().to_string()
@@ -12,7 +12,7 @@ fn counted(suite: &Element, kind: &str) -> String {
 
 #[test]
 fn everything_is_as_jenkins_wants_it() {
-    let root = validate(&junit(&testing::everything())).unwrap();
+    let root = validate(&junit(&samples::everything())).unwrap();
     assert_eq!((root.get("name"), root.get("tests")), ("everything", "17"));
     assert_eq!((root.get("failures"), root.get("errors")), ("3", "1"));
     for suite in root.all("testsuite") {
@@ -36,7 +36,7 @@ fn everything_is_as_jenkins_wants_it() {
 
 #[test]
 fn known_issues_and_doubts_are_skipped_and_say_why() {
-    let root = validate(&junit(&testing::everything())).unwrap();
+    let root = validate(&junit(&samples::everything())).unwrap();
     let skipped: Vec<(&str, &str)> = root
         .all("testsuite")
         .flat_map(|suite| suite.all("testcase"))
@@ -54,7 +54,7 @@ fn known_issues_and_doubts_are_skipped_and_say_why() {
 
 #[test]
 fn only_durations_differ_between_two_runs() {
-    let mut other = testing::everything();
+    let mut other = samples::everything();
     for case in other.images.iter_mut().flat_map(|image| &mut image.cases) {
         case.duration_ms += 77;
     }
@@ -63,13 +63,13 @@ fn only_durations_differ_between_two_runs() {
         let cut = |line: &str| line.split(" time=").next().map(str::to_owned);
         lines.lines().filter_map(cut).collect::<Vec<_>>()
     };
-    assert_ne!(junit(&other), junit(&testing::everything()));
-    assert_eq!(timeless(&other), timeless(&testing::everything()));
+    assert_ne!(junit(&other), junit(&samples::everything()));
+    assert_eq!(timeless(&other), timeless(&samples::everything()));
 }
 
 #[test]
 fn the_rules_refuse_what_the_schema_refuses() {
-    let good = junit(&testing::everything());
+    let good = junit(&samples::everything());
     for (from, to) in [
         ("<testsuites name", "<testsuites skipped=\"1\" name"),
         ("<testcase name=\"image\"", "<testcase label=\"image\""),
@@ -92,7 +92,7 @@ proptest! {
         name in any::<String>(),
         place in "(\\PC|[\u{0}-\u{1f}\u{7f}-\u{9f}\u{fffe}\u{ffff}<>&\"'])*",
     ) {
-        let mut report = testing::everything();
+        let mut report = samples::everything();
         report.campaign.as_mut().unwrap().name = name.clone();
         report.images[0].name = name + " skipped=\"5\" >";
         report.images[0].cases[1].judgement.findings[0].finding.place = place.clone();

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::parser::parse;
 use super::*;
-use crate::record::testing;
+use crate::record::samples;
 
 #[test]
 fn everything_is_as_the_kernel_wants_it() {
-    let tests = parse(&ktap(&testing::everything())).unwrap();
+    let tests = parse(&ktap(&samples::everything())).unwrap();
     let outcomes = tests.iter().map(|test| {
         let subtests: Vec<&str> = test.subtests.iter().map(|test| test.outcome()).collect();
         (test.outcome(), subtests.join(", "))
@@ -34,14 +34,14 @@ fn everything_is_as_the_kernel_wants_it() {
 
 #[test]
 fn two_runs_give_the_same_bytes() {
-    let mut other = testing::everything();
+    let mut other = samples::everything();
     other.images[0].cases[0].duration_ms += 77;
-    assert_eq!(ktap(&other), ktap(&testing::everything()));
+    assert_eq!(ktap(&other), ktap(&samples::everything()));
 }
 
 #[test]
 fn the_parser_refuses_what_is_no_ktap() {
-    let good = ktap(&testing::plain());
+    let good = ktap(&samples::plain());
     for (from, to) in [
         ("KTAP version 1\n1", "1"),
         ("1..1\n", ""),
@@ -62,7 +62,7 @@ fn the_parser_refuses_what_is_no_ktap() {
 proptest! {
     #[test]
     fn whatever_the_names_are(name in "([-# \n\u{1b}]|\\PC)*", place in any::<String>()) {
-        let mut report = testing::everything();
+        let mut report = samples::everything();
         report.images[0].name = name.clone();
         report.images[3].name = name;
         report.images[3].error = Some(place.clone());

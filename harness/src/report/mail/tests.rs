@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use textwrap::core::display_width;
 
 use super::*;
-use crate::record::testing;
+use crate::record::samples;
 
 #[test]
 fn the_news_come_first_and_with_the_command_that_shows_them() {
-    let mail = mail(&testing::everything());
+    let mail = mail(&samples::everything());
     let (subject, body) = mail.split_once("\n\n").unwrap();
     assert_eq!(subject, "[relocheck] everything: 2 new divergences, 1 of 5 images conform");
     let headings: Vec<&str> = body.lines().filter(|line| line.ends_with(':')).collect();
@@ -31,7 +31,7 @@ fn the_news_come_first_and_with_the_command_that_shows_them() {
 
 #[test]
 fn a_report_without_news_has_no_empty_parts() {
-    let mail = mail(&testing::plain());
+    let mail = mail(&samples::plain());
     assert!(
         mail.starts_with("[relocheck] no new divergence, 1 of 1 image conforms\n\nAll images:\n")
     );
@@ -44,7 +44,7 @@ proptest! {
         name in "(\\PC|[\u{0}-\u{1f}]){0,200}",
         long in "[a-z/]{70,120}",
     ) {
-        let mut report = testing::everything();
+        let mut report = samples::everything();
         report.campaign.as_mut().unwrap().name = name.clone();
         report.known_issues[0].explanation = long.clone();
         report.images[0].path = long.clone() + " " + &name;

@@ -29,11 +29,12 @@ pub fn case(number: usize, findings: Vec<Found>, not_judged: Vec<String>) -> Cas
         (true, true) => Verdict::Conforms,
     };
     let conforms = verdict == Verdict::Conforms;
+    let even = number.is_multiple_of(2);
     CaseRecord {
         number,
-        protocol: if number % 2 == 0 { Protocol::Bits32 } else { Protocol::Bits64 },
+        protocol: if even { Protocol::Bits32 } else { Protocol::Bits64 },
         load: 0x100_0000 + ((number as u64) << 21),
-        kaslr: number % 2 == 0,
+        kaslr: even,
         loader: if number == 3 { Loader::Kdump } else { Loader::Any },
         judgement: JudgementRecord {
             verdict,
