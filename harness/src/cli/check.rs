@@ -122,9 +122,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             shrunk.file = Some(file.display().to_string());
         }
     }
-    // Why there is none is said below.
+    // People need no table of files that could not be opened: why is said below. A file must not stay what it was.
     let opened = results.iter().any(|result| result.image.is_ok());
-    if opened || args.format != Format::Text {
+    if opened || args.format != Format::Text || args.output.is_some() {
         output::report(&report, args.format, args.output.as_deref())?;
     }
     for result in &results {
