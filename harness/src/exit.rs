@@ -18,6 +18,19 @@ pub enum Exit {
     CannotJudge = 125,
 }
 
+impl Exit {
+    /// The exit code with this number; one that relocheck does not use counts as its own failure.
+    pub fn of(code: u8) -> Exit {
+        match code {
+            0 => Exit::Conforms,
+            1 => Exit::Diverges,
+            2 => Exit::Usage,
+            125 => Exit::CannotJudge,
+            _ => Exit::Internal,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)

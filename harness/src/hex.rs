@@ -1,8 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Addresses in files are strings such as "0x1000000": TOML's integers end at 63 bits, and people read hex.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::Serializer;
+
+/// Such a string, for schemas.
+pub struct Hex;
+
+impl JsonSchema for Hex {
+    fn schema_name() -> Cow<'static, str> {
+        "Hex".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number in hex, such as \"0x1000000\".",
+            "type": "string",
+            "pattern": "^0x[0-9a-fA-F]{1,16}$",
+        })
+    }
+}
 
 pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{value:#x}"))

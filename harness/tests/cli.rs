@@ -8,10 +8,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use relocheck::case::{Case, CaseFile, ImageRef, MemoryEntry, MemoryKind, Protocol};
 use relocheck::history::History;
 use relocheck::image::Image;
-use relocheck::record::{Campaign, Report};
 use tempfile::TempDir;
 
 mod kernels;
+mod reports;
 
 const RELOCHECK: &str = env!("CARGO_BIN_EXE_relocheck");
 /// The quickest kernel of the corpus.
@@ -107,7 +107,9 @@ fn every_command_has_help() -> Result<(), Failed> {
     }
     let commands: Vec<&str> =
         all.iter().filter(|(path, _)| path.len() == 1).map(|(path, _)| path[0].as_str()).collect();
-    for command in ["check", "inspect", "relocate", "replay", "kaslr", "corpus", "report"] {
+    for command in
+        ["check", "inspect", "relocate", "replay", "kaslr", "nightly", "report", "corpus"]
+    {
         assert!(commands.contains(&command), "{command} is missing among {commands:?}");
     }
     Ok(())
@@ -123,12 +125,13 @@ fn wrong_arguments() -> Result<(), Failed> {
         (&["check", "--bases", "many", "bzImage"], "--bases"),
         (&["check", "--jobs", "0", "bzImage"], "--jobs"),
         (&["check", "--protocol", "16", "bzImage"], "possible values: 32, 64, all"),
-        (&["check", "--format", "xml", "bzImage"], "possible values: text, json"),
+        (&["check", "--format", "xml", "bzImage"], "text, json, junit, ktap, mail, github]"),
         (&["check", "--corpus", "no-such-set"], "default, everything, generations"),
         (&["inspect"], "IMAGE"),
         (&["relocate", "bzImage", "-o", "kernel.bin"], "--output"),
         (&["relocate", "bzImage", "--output", "1MiB", "-o", "kernel.bin"], "0x1000000"),
         (&["replay"], "CASE"),
+        (&["replay", "--format", "junit", "case.toml"], "possible values: text, json]"),
         (&["kaslr"], "IMAGE"),
         (&["kaslr", "--samples", "0", "bzImage"], "--samples"),
         (&["kaslr", "--samples", "99999999", "bzImage"], "10000000"),
@@ -138,6 +141,11 @@ fn wrong_arguments() -> Result<(), Failed> {
         (&["kaslr", "--protocol", "all", "bzImage"], "possible values: 32, 64"),
         (&["kaslr", "--case", "case.toml", "--memory", "1G", "bzImage"], "--memory"),
         (&["corpus", "list", "no-such-set"], "default, everything, generations"),
+        (&["report"], "merge"),
+        (&["report", "show"], "FILE"),
+        (&["report", "show", "--format", "xml", "report.json"], "junit, ktap, mail, github]"),
+        (&["report", "merge"], "PART"),
+        (&["report", "diff", "a.json"], "<B>"),
         (&["corpus", "path", "no-such-kernel"], "no-such-kernel"),
         (&["corpus", "--manifest", "absent.toml", "list"], "absent.toml"),
     ] {
@@ -195,7 +203,7 @@ fn not_cached() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Makes the files that the examples name: images in and out of a build directory, cases, a report and a history.
+/// Makes the files that the examples name: images in and out of a build directory, cases, reports and a history.
 fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
     for place in ["bzImage", "arch/x86/boot/bzImage", "linux/arch/x86/boot/bzImage"] {
         link(image, &dir.join(place))?;
@@ -220,15 +228,14 @@ fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
     for name in ["case.toml", "reports/cases/0123456789ab-memory.toml"] {
         std::fs::write(dir.join(name), &text)?;
     }
-    let campaign = Campaign {
-        name: "nightly".into(),
-        plan: "00".repeat(32),
-        date: "2026-11-23".into(),
-        partition: None,
-    };
-    let report = Report::new(Some(campaign), 1, Vec::new(), Vec::new(), Vec::new());
-    std::fs::write(dir.join("report.json"), report.to_json()?)?;
-    History::open(&dir.join("history.db"))?.record(&report)?;
+    for name in ["yesterday.json", "report.json"] {
+        reports::write(dir, name, &reports::example())?;
+    }
+    for part in [1, 2] {
+        reports::write(dir, &format!("part-{part}.json"), &reports::part(part))?;
+    }
+    let history = reports::part(1);
+    History::open(&dir.join("history.db"))?.record(&history)?;
     Ok(())
 }
 

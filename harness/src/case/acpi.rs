@@ -15,7 +15,7 @@ use crate::hex;
 pub struct Acpi {
     /// Where the tables lie, the RSDP first; a multiple of 16.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub address: u64,
     /// The loader writes the RSDP's address into boot_params.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -31,11 +31,11 @@ pub struct Acpi {
 pub struct Affinity {
     /// First address.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub start: u64,
     /// First address behind.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub end: u64,
     /// It can be unplugged while the machine runs.
     #[serde(default, skip_serializing_if = "is_default")]

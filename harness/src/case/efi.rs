@@ -17,11 +17,11 @@ pub struct Efi {
     pub signature: EfiSignature,
     /// Where the system table and the configuration tables lie.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub tables: u64,
     /// Where the memory map lies.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub map: u64,
     /// Size of a descriptor in bytes; firmware uses more than the 40 that the specification defines.
     pub descriptor_size: u32,
@@ -54,11 +54,11 @@ impl EfiSignature {
 pub struct EfiEntry {
     /// First address, a multiple of 4096.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub start: u64,
     /// First address behind, a multiple of 4096.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub end: u64,
     /// The type.
     pub kind: EfiKind,

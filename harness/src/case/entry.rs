@@ -19,11 +19,11 @@ pub struct CpuFeatures {
     pub gib_pages: bool,
     /// RDRAND, and the values that it returns, over and over; none: every try fails. Absent: no RDRAND.
     #[serde(with = "hex::list", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<String>>")]
+    #[schemars(with = "Option<Vec<hex::Hex>>")]
     pub rdrand: Option<Vec<u64>>,
     /// The time-stamp counter, and what it reads, over and over. Absent: no counter.
     #[serde(with = "hex::list", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<String>>")]
+    #[schemars(with = "Option<Vec<hex::Hex>>")]
     pub tsc: Option<Vec<u64>>,
 }
 
@@ -46,7 +46,7 @@ pub struct EntryState {
     pub direction_flag: bool,
     /// Seed of garbage in every register of which the protocol says nothing. Absent: zeroes.
     #[serde(with = "hex::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<hex::Hex>")]
     pub registers: Option<u64>,
     /// The loader's descriptor table.
     #[serde(skip_serializing_if = "is_default")]

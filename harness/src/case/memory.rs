@@ -63,11 +63,11 @@ impl MemoryKind {
 pub struct MemoryEntry {
     /// First address.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub start: u64,
     /// First address behind.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub end: u64,
     /// What it is.
     pub kind: MemoryKind,

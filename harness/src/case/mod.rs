@@ -66,7 +66,7 @@ pub struct Case {
     pub protocol: Protocol,
     /// Physical address of the stub's first byte; a multiple of 4096.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub load: u64,
     /// The loader whose habits the case has.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -74,11 +74,11 @@ pub struct Case {
     /// `kernel_alignment` as the loader passes it on, when it is not the image's own: boot.rst allows any
     /// power of two from `min_alignment` up.
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<hex::Hex>")]
     pub kernel_alignment: Option<u64>,
     /// `init_size` as the loader passes it on, when it is more than the image's own.
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<hex::Hex>")]
     pub init_size: Option<u64>,
     /// The command line, at most 2047 bytes. Absent: the loader passes no pointer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,17 +89,17 @@ pub struct Case {
     pub timer: Vec<u16>,
     /// Seed of the pattern that untouched RAM holds.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub fill: u64,
     /// Seed of another pattern: the run is repeated with it, and must end in the same way.
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<hex::Hex>")]
     pub second_fill: Option<u64>,
     /// The run ends after this many translated blocks.
     pub budget: u64,
     /// boot_params have their sentinel set, and garbage made of this seed wherever a stub must then clean up.
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<hex::Hex>")]
     pub sentinel: Option<u64>,
     /// The loader leaves the flag set by which a stub tells the kernel that KASLR ran.
     #[serde(default, skip_serializing_if = "is_default")]

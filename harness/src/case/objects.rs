@@ -14,19 +14,19 @@ use crate::range::Range;
 pub struct Places {
     /// boot_params, one page.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub boot_params: u64,
     /// The command line.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub command_line: u64,
     /// The loader's descriptor table.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub gdt: u64,
     /// 64-bit entry: the loader's page tables; a multiple of 4096.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub page_tables: u64,
 }
 
@@ -63,11 +63,11 @@ impl Default for BiosData {
 pub struct Span {
     /// First address.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub start: u64,
     /// First address behind.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub end: u64,
 }
 
@@ -84,7 +84,7 @@ impl Span {
 pub struct SetupData {
     /// Where the node lies, its header of 16 bytes first.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub address: u64,
     /// What it is.
     pub kind: SetupDataKind,

@@ -8,13 +8,13 @@ use clap::ValueEnum;
 use indicatif::ProgressBar;
 
 use super::bar::bar;
-use super::{Failure, Format, case, complain, images, print};
+use super::{Failure, case, complain, images, output};
 use crate::campaign::{self, ImageResult, Input, Plan, Progress};
 use crate::case::{Loader, Protocol, Protocols};
 use crate::exit::Exit;
 use crate::machine::UnicornEngine;
 use crate::oracle::Verdict;
-use crate::report;
+use crate::report::Format;
 
 /// Check that images relocate themselves correctly, from many load addresses.
 ///
@@ -32,6 +32,7 @@ Examples:
   relocheck check --corpus default             the kernels that `relocheck corpus fetch` got
   relocheck check --loader kdump,kexec-64 /boot/vmlinuz-*
   relocheck check --format json -o report.json /boot/vmlinuz-6.1.0-*
+  relocheck check --format junit -o junit.xml arch/x86/boot/bzImage
   relocheck check .                            the tree at hand, as `git bisect run` does (see the README)")]
 pub struct Args {
     /// bzImage files, or directories in which a kernel was built.
@@ -63,7 +64,7 @@ pub struct Args {
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 
-    /// How to print: a table for people, JSON for programs.
+    /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
@@ -114,28 +115,17 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let results = pool.install(|| campaign::check(&engine, &inputs, &plan, &bar));
     bar.0.finish_and_clear();
 
-    let saved = results
-        .iter()
-        .filter_map(|result| save(&args.case_dir, result).transpose())
-        .collect::<anyhow::Result<Vec<PathBuf>>>()?;
-    let opened = results.iter().any(|result| result.image.is_ok());
-    let record = campaign::report(&plan, &results);
-    let mut text = match args.format {
-        Format::Text if !opened => String::new(),
-        Format::Json => record.to_json().context("JSON")?,
-        Format::Text => report::table(&record.images),
-    };
-    if let Format::Text = args.format {
-        for path in &saved {
-            text += &format!("\nto see it again: relocheck replay {}\n", path.display());
+    let mut report = campaign::report(&plan, &results);
+    for (result, image) in results.iter().zip(&mut report.images) {
+        let file = save(&args.case_dir, result)?;
+        if let (Some(shrunk), Some(file)) = (&mut image.shrunk, file) {
+            shrunk.file = Some(file.display().to_string());
         }
     }
-    match &args.output {
-        None => print(&text)?,
-        Some(path) => {
-            let plain = anstream::adapter::strip_str(&text).to_string();
-            std::fs::write(path, plain).with_context(|| path.display().to_string())?;
-        }
+    // People need no table of files that could not be opened: why is said below. A file must not stay what it was.
+    let opened = results.iter().any(|result| result.image.is_ok());
+    if opened || args.format != Format::Text || args.output.is_some() {
+        output::report(&report, args.format, args.output.as_deref())?;
     }
     for result in &results {
         if let Err(failure) = &result.image {

@@ -9,6 +9,7 @@ mod images;
 mod inspect;
 mod kaslr;
 mod nightly;
+mod output;
 mod relocate;
 mod remember;
 mod replay;
@@ -47,7 +48,7 @@ enum Command {
     Worker,
 }
 
-/// How a command prints its result.
+/// How a command prints a result that is no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Text,

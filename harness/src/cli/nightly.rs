@@ -9,7 +9,8 @@ use indicatif::ProgressBar;
 use jiff::civil::Date;
 
 use super::bar::bar;
-use super::{Failure, complain, images, print};
+use super::remember::remember;
+use super::{Failure, complain, images, output};
 use crate::campaign::nightly::{
     self, Campaign, KnownIssues, Launcher, Named, NightlyPlan, NightlyProgress, Part,
     PlannedRegression, PlannedRun, Regression, Setup, UnitImage, read_regressions, units,
@@ -20,7 +21,7 @@ use crate::corpus::Corpus;
 use crate::exit::Exit;
 use crate::image::Image;
 use crate::record::Report;
-use crate::report;
+use crate::report::{self, Format, Past};
 
 /// Run a campaign over many images, as a kernel team does every night.
 ///
@@ -53,6 +54,10 @@ pub struct Args {
     /// Worker processes. [default: one per core]
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+
+    /// Keep the run in this file, and compare it with earlier ones. [default: history.db in the folder]
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
 
     /// The day by which known issues expire. [default: today, or that of the campaign that is resumed]
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -87,7 +92,10 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let progress = Progress(bar(0, "cases"));
     let report = campaign.run(&setup, &progress).map_err(Failure::usage)?;
     progress.0.finish_and_clear();
-    write(&folder, report)
+    let history = args.history.unwrap_or_else(|| folder.join("history.db"));
+    // The parts of a campaign are recorded when they are merged.
+    let history = (part == Part::ALL).then_some(history);
+    write(&folder, history.as_deref(), report)
 }
 
 fn part(asked: Option<Part>) -> Result<Part, Failure> {
@@ -143,26 +151,30 @@ fn input(regression: &Regression) -> Result<(CaseFile, UnitImage), String> {
     Ok((file, UnitImage { path, sha256: image.sha256() }))
 }
 
-/// Writes the report in all its forms.
-fn write(folder: &Path, mut report: Report) -> Result<Exit, Failure> {
+/// Writes the report in all its forms beside each other, and prints the one for people.
+fn write(folder: &Path, history: Option<&Path>, mut report: Report) -> Result<Exit, Failure> {
     write_cases(folder, &mut report).map_err(|error| anyhow!(error))?;
-    let table = report::table(&report.images);
-    let files = [
-        ("report.json", report.to_json().context("JSON")?),
-        ("report.txt", anstream::adapter::strip_str(&table).to_string()),
-    ];
-    for (name, text) in files {
-        let path = folder.join(name);
-        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    let newest = folder.join("report.json");
+    if newest.exists() {
+        std::fs::rename(&newest, folder.join("previous.json"))
+            .with_context(|| newest.display().to_string())?;
     }
-    print(&table)?;
-    Ok(match report.exit_code {
-        0 => Exit::Conforms,
-        1 => Exit::Diverges,
-        2 => Exit::Usage,
-        125 => Exit::CannotJudge,
-        _ => Exit::Internal,
-    })
+    for (name, format) in [
+        ("report.json", Format::Json),
+        ("report.txt", Format::Text),
+        ("report.mail", Format::Mail),
+        ("report.xml", Format::Junit),
+        ("report.ktap", Format::Ktap),
+    ] {
+        output::report(&report, format, Some(&folder.join(name)))?;
+    }
+    let past = history.map_or_else(Past::default, |file| remember(file, &report));
+    let page = folder.join("index.html");
+    std::fs::write(&page, report::html(&report, &past))
+        .with_context(|| page.display().to_string())?;
+    output::report(&report, Format::Text, None)?;
+    complain(format_args!("all reports are in {}", folder.display()));
+    Ok(report.exit())
 }
 
 struct Progress(ProgressBar);

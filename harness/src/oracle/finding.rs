@@ -112,7 +112,7 @@ pub struct Finding {
     pub place: String,
     /// Physical address of the first deviation, where there is one.
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<hex::Hex>")]
     pub address: Option<u64>,
     /// What should be there.
     pub expected: String,

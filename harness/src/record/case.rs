@@ -17,7 +17,7 @@ pub struct CaseRecord {
     pub protocol: Protocol,
     /// Physical address of the stub's first byte.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub load: u64,
     /// Whether KASLR was asked for.
     pub kaslr: bool,
@@ -48,11 +48,11 @@ pub struct JudgementRecord {
     pub verdict: Verdict,
     /// Where the kernel was put; null if it was not started.
     #[serde(default, with = "hex::option")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<hex::Hex>")]
     pub output: Option<u64>,
     /// The virtual base that it was relocated for.
     #[serde(default, with = "hex::option")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<hex::Hex>")]
     pub virt: Option<u64>,
     /// Relocated fields that were verified.
     pub fields_relocated: usize,

@@ -25,6 +25,7 @@ pub struct ImageRecord {
     /// The worst verdict, known issues included.
     pub verdict: Verdict,
     /// The exit code for this image alone, where known issues do not count.
+    #[schemars(extend("enum" = [0, 1, 2, 70, 125]))]
     pub exit_code: u8,
     /// Why it cannot be checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,15 +74,15 @@ pub struct Facts {
     pub table_entries: usize,
     /// Bytes of the image that the loader puts into memory.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub loaded_size: u64,
     /// `init_size`: bytes that the stub needs from where it works on.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub init_size: u64,
     /// Bytes from the output on that the kernel and the decompressor use.
     #[serde(with = "hex")]
-    #[schemars(with = "String")]
+    #[schemars(with = "hex::Hex")]
     pub kernel_size: u64,
     /// What is wrong with the image itself, whatever a run of it shows, and what only all runs together show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

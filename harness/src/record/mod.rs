@@ -5,9 +5,16 @@
 //! For the same images, seed and number of cases it is the same to the byte, but for the fields named `duration_ms`.
 
 mod case;
+pub mod diff;
+mod identity;
 mod image;
 mod known;
+mod merge;
+mod read;
 mod regression;
+#[cfg(test)]
+pub mod samples;
+mod schema;
 mod state;
 #[cfg(test)]
 pub mod testing;
@@ -16,9 +23,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use case::{CaseRecord, Found, JudgementRecord};
+pub use identity::Group;
 pub use image::{Facts, ImageRecord, Selection, Shrunk, Summary};
 pub use known::{KnownIssueRecord, KnownState};
+pub use merge::merge;
+pub use read::ReportError;
 pub use regression::{Expected, RegressionRecord, Standing};
+pub use schema::schema;
 pub use state::{State, Totals};
 
 use crate::exit::Exit;
@@ -33,6 +44,7 @@ pub const VERSION: u32 = 2;
 #[schemars(title = "relocheck report")]
 pub struct Report {
     /// Version of the format: 2.
+    #[schemars(extend("const" = VERSION))]
     pub version: u32,
     /// Which campaign it is; absent for a plain check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +54,7 @@ pub struct Report {
     /// The worst verdict of all, known issues included.
     pub verdict: Verdict,
     /// The exit code: that of the worst image, where known issues do not count.
+    #[schemars(extend("enum" = [0, 1, 2, 70, 125]))]
     pub exit_code: u8,
     /// Cases that showed a mistake once, run again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,6 +114,11 @@ impl Report {
             images,
             known_issues,
         }
+    }
+
+    /// The exit code of the command that made it.
+    pub fn exit(&self) -> Exit {
+        Exit::of(self.exit_code)
     }
 
     /// Pretty-printed JSON with a newline at the end.

@@ -92,7 +92,7 @@ mod tests {
         let plain = hand_over(VINTAGE, &memory, 0x1_0000).unwrap();
         assert_eq!(plain.bytes[0x3c..0x40], 0x1_0000u32.to_le_bytes());
         assert_eq!(plain.bytes.iter().filter(|byte| **byte != 0).count(), 1);
-        assert_eq!(plain.unknown, []);
+        assert!(plain.unknown.is_empty());
         memory.put(0x1_0006, &[3]);
         assert_eq!(hand_over(VINTAGE, &memory, 0x1_0000).unwrap().unknown, vec![CURSOR]);
         assert!(hand_over(VINTAGE, &memory, 0x2_0000).is_err());

@@ -7,15 +7,30 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::case::{Case, Loader, Protocol};
-use crate::oracle::{Finding, Judgement, Rule, Verdict};
-use crate::record::{Found, ImageRecord};
+use super::again;
+use super::checks::expectation;
+use super::judgement::{brief, findings};
+use super::plain::{count, one_line};
+use crate::case::Protocol;
+use crate::oracle::{Rule, Verdict};
+use crate::record::{
+    Found, ImageRecord, KnownIssueRecord, KnownState, RegressionRecord, Report, Standing, State,
+};
 
-/// More findings of one case than this are only counted.
-const SHOWN_FINDINGS: usize = 6;
+/// A row for each image with what was found in it below, then the regression cases that are not as expected and the known
+/// issues. In colour.
+pub fn text(report: &Report) -> String {
+    let mut text = String::new();
+    if !report.images.is_empty() {
+        table(&mut text, &report.images);
+    }
+    report.images.iter().for_each(|image| details(&mut text, image));
+    regressions(&mut text, &report.regressions);
+    known_issues(&mut text, &report.known_issues);
+    text
+}
 
-/// The verdict table, one row per image, with the findings of the simplest failing case below.
-pub fn table(images: &[ImageRecord]) -> String {
+fn table(text: &mut String, images: &[ImageRecord]) {
     let header = ["IMAGE", "KERNEL", "PROTOCOL", "CASES", "KASLR", ">4G", "VERDICT", "TIME"];
     let mut rows: Vec<[String; 8]> = vec![header.map(str::to_owned)];
     rows.extend(images.iter().map(row));
@@ -25,9 +40,8 @@ pub fn table(images: &[ImageRecord]) -> String {
             *width = cell.chars().count().max(*width);
         }
     }
-    let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
-        let verdict = number.checked_sub(1).map(|image| images[image].verdict);
+        let state = number.checked_sub(1).map(|image| images[image].state());
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
             let gap = if column == 0 { "" } else { "  " };
             // Numbers stand to the right.
@@ -35,8 +49,10 @@ pub fn table(images: &[ImageRecord]) -> String {
                 3..=5 | 7 => format!("{cell:>width$}"),
                 _ => format!("{cell:<width$}"),
             };
-            let style = match (column, verdict) {
-                (6, Some(verdict)) => color(verdict),
+            let style = match (column, state) {
+                (6, Some(State::New)) => color(Verdict::Diverges),
+                (6, Some(State::Known | State::CannotJudge)) => color(Verdict::CannotJudge),
+                (6, Some(State::Conforms)) => color(Verdict::Conforms),
                 (_, None) => Style::new().bold(),
                 _ => Style::new(),
             };
@@ -45,53 +61,60 @@ pub fn table(images: &[ImageRecord]) -> String {
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
-    for image in images {
-        details(&mut text, image);
-    }
-    text
 }
 
 fn row(image: &ImageRecord) -> [String; 8] {
-    let time: u64 = image.cases.iter().map(|case| case.duration_ms).sum();
+    let durations = image.cases.iter().map(|case| case.duration_ms);
+    let time = durations.fold(0, u64::saturating_add);
     let (kernel, protocols) = match &image.facts {
         None => ("-".to_owned(), "-".to_owned()),
         Some(facts) => (
             format!(
                 "{} {}-bit {}",
-                facts.release.as_deref().unwrap_or("?"),
+                one_line(facts.release.as_deref().unwrap_or("?")),
                 facts.word_bits,
-                facts.compression
+                one_line(&facts.compression)
             ),
             facts.protocols.iter().map(Protocol::to_string).collect::<Vec<_>>().join("+"),
         ),
     };
     [
-        image.name.clone(),
+        one_line(&image.title()),
         kernel,
         protocols,
         image.summary.cases.to_string(),
         image.summary.kaslr.to_string(),
         image.summary.above_4g.to_string(),
-        image.verdict.to_string(),
+        match image.state() {
+            State::Known => "diverges (known)".into(),
+            _ => image.verdict.to_string(),
+        },
         format!("{:.1} s", Duration::from_millis(time).as_secs_f64()),
     ]
 }
 
 fn details(text: &mut String, image: &ImageRecord) {
-    let Some(facts) = &image.facts else { return };
     let summary = image.summary;
-    let mut lines: Vec<String> = Vec::new();
+    let mut lines: Vec<String> = image.error.iter().cloned().collect();
+    let Some(facts) = &image.facts else {
+        return list(text, &image.title(), lines);
+    };
     if let Some(why) = &facts.kaslr_not_predicted {
         lines.push(format!("KASLR's choice is not predicted: {why}"));
     }
-    lines.extend(facts.image_findings.iter().map(|found| found.finding.to_string()));
+    lines.extend(facts.image_findings.iter().map(super::checks::line));
     let open: Vec<&String> =
         image.cases.iter().filter_map(|case| case.judgement.not_predicted.as_ref()).collect();
     if let (Some(first), None) = (open.first(), &facts.kaslr_not_predicted) {
         lines.push(format!("not predicted in {} cases: {first}", open.len()));
     }
     if summary.diverging > 0 {
-        lines.push(format!("{} of {} cases diverge", summary.diverging, summary.cases));
+        let known = match summary.known {
+            0 => String::new(),
+            known if known == summary.diverging => ", all in known ways".into(),
+            known => format!(", {known} of them in known ways only"),
+        };
+        lines.push(format!("{} of {} cases diverge{known}", summary.diverging, summary.cases));
         lines.extend(by_rule(image));
     }
     if let Some(shrunk) = &image.shrunk {
@@ -99,81 +122,78 @@ fn details(text: &mut String, image: &ImageRecord) {
         let shown = shrunk.findings.iter().map(|found| &found.finding);
         lines.extend(findings(shown));
     }
+    if let Some(file) = image.shrunk.as_ref().and_then(|shrunk| shrunk.file.as_ref()) {
+        lines.push(format!("to see it again: {}", again::replay(file)));
+    }
     let doubts = image.cases.iter().flat_map(|case| &case.judgement.not_judged);
     if let Some(first) = doubts.clone().next() {
         let more = summary.not_judged.saturating_sub(1);
         let rest = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         lines.push(format!("cannot judge: {first}{rest}"));
     }
-    if !lines.is_empty() {
-        let _ = writeln!(text, "\n{}:", image.name);
-        for line in lines {
-            let _ = writeln!(text, "  {line}");
-        }
+    if image.not_run > 0 {
+        lines.push(format!("{} not run: the time was used up", count(image.not_run, "case")));
+    }
+    list(text, &image.title(), lines);
+}
+
+/// A headed list, unless it is empty.
+fn list(text: &mut String, head: &str, lines: Vec<String>) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}:", one_line(head));
+    for line in lines {
+        let _ = writeln!(text, "  {}", one_line(&line));
     }
 }
 
-/// In how many cases each rule is broken, the image's own findings aside.
+/// In how many cases each rule is broken, and by which known issue if by one.
 fn by_rule(image: &ImageRecord) -> Vec<String> {
-    let mut rules: BTreeMap<Rule, (usize, usize)> = BTreeMap::new();
+    let mut rules: BTreeMap<(Rule, Option<&str>), (usize, usize)> = BTreeMap::new();
     for case in &image.cases {
-        let rule = |found: &Found| found.finding.rule;
-        let broken: BTreeSet<Rule> = case.judgement.findings.iter().map(rule).collect();
+        let broken: BTreeSet<_> = case.judgement.findings.iter().map(broken).collect();
         for rule in broken {
             rules.entry(rule).or_insert((0, case.number)).0 += 1;
         }
     }
-    let lines = rules.into_iter();
-    lines
-        .map(|(rule, (count, first))| format!("  {rule}: {count}, first in case {first}"))
-        .collect()
+    let lines = rules.into_iter().map(|((rule, known), (count, first))| {
+        let known = known.map(|id| format!(", known issue {id}")).unwrap_or_default();
+        format!("  {rule}: {count}, first in case {first}{known}")
+    });
+    lines.collect()
 }
 
-/// What the oracles say of one case, in full.
-pub fn judgement_text(case: &Case, judgement: &Judgement) -> String {
-    let mut text = String::new();
-    let verdict = judgement.verdict();
-    let style = color(verdict);
-    let _ = writeln!(text, "{style}{verdict}{style:#}: {}", brief(case));
-    if let Some(landing) = judgement.landing {
-        let _ = writeln!(
-            text,
-            "  kernel at {:#x}, relocated for {:#x}, {} fields",
-            landing.output,
-            landing.virt,
-            judgement.applied.total()
-        );
-    }
-    if judgement.refused {
-        let _ = writeln!(text, "  the stub refused, as it must at this address");
-    }
-    for line in findings(judgement.findings.iter()) {
-        let _ = writeln!(text, "  {line}");
-    }
-    for why in &judgement.not_judged {
-        let _ = writeln!(text, "  cannot judge: {why}");
-    }
-    text
+fn broken(found: &Found) -> (Rule, Option<&str>) {
+    (found.finding.rule, found.known.as_deref())
 }
 
-fn findings<'a>(
-    findings: impl ExactSizeIterator<Item = &'a Finding>,
-) -> impl Iterator<Item = String> {
-    let more = findings.len().saturating_sub(SHOWN_FINDINGS);
-    let rest = (more > 0).then(|| format!("and {more} more findings"));
-    findings.take(SHOWN_FINDINGS).map(Finding::to_string).chain(rest)
+/// The regression cases that are not as expected.
+fn regressions(text: &mut String, records: &[RegressionRecord]) {
+    let unexpected = records.iter().filter(|record| record.standing != Standing::AsExpected);
+    let line = |record: &RegressionRecord| {
+        let shown = record.judgement.as_ref();
+        let finding = shown.and_then(|shown| shown.findings.first()).map(super::checks::line);
+        let doubt = shown.and_then(|shown| shown.not_judged.first().cloned());
+        let why = match record.standing {
+            Standing::Regressed => format!("the mistake is back: {}", finding.unwrap_or_default()),
+            _ => record.error.clone().or(doubt).unwrap_or_else(|| expectation(record)),
+        };
+        format!("{} on {}: {why}", record.case, record.image)
+    };
+    list(text, "regressions", unexpected.map(line).collect());
 }
 
-/// A case in one line: where, how, and what is unusual about it.
-pub fn brief(case: &Case) -> String {
-    let kaslr = if case.asks_for_kaslr() { "on" } else { "off" };
-    let mut text = format!("load {:#x}, {}-bit entry, KASLR {kaslr}", case.load, case.protocol);
-    let loader = (case.loader != Loader::Any).then(|| case.loader.name());
-    for what in loader.into_iter().chain(case.features()) {
-        text += ", ";
-        text += what;
-    }
-    text
+fn known_issues(text: &mut String, issues: &[KnownIssueRecord]) {
+    let line = |issue: &KnownIssueRecord| {
+        let seen = if issue.cases > 0 { count(issue.cases, "case") } else { "not seen".into() };
+        let state = match issue.state {
+            KnownState::Active => "until",
+            KnownState::Expired => "EXPIRED on",
+        };
+        format!("{}: {seen}, {}, {state} {}", issue.id, issue.owner, issue.expires)
+    };
+    list(text, "known issues", issues.iter().map(line).collect());
 }
 
 /// How a verdict is shown on a terminal.
@@ -184,4 +204,49 @@ pub fn color(verdict: Verdict) -> Style {
         Verdict::Diverges => AnsiColor::Red,
     };
     Style::new().fg_color(Some(color.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::samples;
+
+    fn plain(report: &Report) -> String {
+        anstream::adapter::strip_str(&text(report)).to_string()
+    }
+
+    #[test]
+    fn what_is_known_is_told_from_what_is_new() {
+        let text = plain(&samples::everything());
+        let column = text.find("VERDICT").unwrap();
+        let rows = text.lines().take_while(|line| !line.is_empty());
+        let verdicts: Vec<&str> =
+            rows.filter_map(|line| line[column..].split("  ").next()).collect();
+        let expected =
+            ["VERDICT", "diverges", "diverges (known)", "conforms", "cannot judge", "cannot judge"];
+        assert_eq!(verdicts, expected, "{text}");
+        for line in [
+            "  3 of 5 cases diverge, 1 of them in known ways only",
+            "    fault: 2, first in case 1",
+            "    ports: 2, first in case 1, known issue chatty",
+            "  to see it again: relocheck replay reports/cases/3d616aa853fe-fault.toml",
+            "  1 of 1 cases diverge, all in known ways",
+            "  3 cases not run: the time was used up",
+            "  corpus/cases/case-2.toml on debian-cloud: expected to break the rule memory, and does not",
+            "  corpus/cases/case-3.toml on debian-cloud: the image is not cached",
+            "  stale: not seen, someone@example.org, EXPIRED on 2027-01-31",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+        }
+        assert!(!text.contains("case-0.toml"), "as expected is no news:\n{text}");
+    }
+
+    #[test]
+    fn no_name_moves_the_cursor_and_no_number_overflows() {
+        let mut report = samples::everything();
+        report.images[0].name = "a\x1b[2Jb\nc".into();
+        report.images[0].cases[0].duration_ms = u64::MAX;
+        let text = plain(&report);
+        assert!(text.contains("\na [2Jb c (64-bit, kdump)"), "{text}");
+    }
 }

@@ -188,8 +188,7 @@ impl UnitState {
         match entry {
             Entry::Opened { facts, .. } => self.facts = Some(facts),
             Entry::Unusable { message, exit_code, .. } => {
-                let exit =
-                    if exit_code == Exit::Usage as u8 { Exit::Usage } else { Exit::CannotJudge };
+                let exit = Exit::of(exit_code);
                 self.failure = Some(ImageFailure { message, exit });
             }
             Entry::Case { record, kernel, .. } => {

@@ -202,7 +202,7 @@ impl Shared<'_> {
         let (number, planned) = planned.expect("every key is one of a planned regression");
         let mut record = RegressionRecord {
             number,
-            case: planned.regression.case.file_name().unwrap_or_default().display().to_string(),
+            case: planned.regression.case.display().to_string(),
             image: planned.regression.image.clone(),
             expected: planned.regression.expected,
             standing: Standing::CannotJudge,

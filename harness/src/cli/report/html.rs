@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `relocheck report html`: a report as a page.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 
 use crate::cli::remember::remember;
 use crate::cli::{Failure, print};
 use crate::exit::Exit;
-use crate::record::{Report, VERSION};
+use crate::record::Report;
 use crate::report::{self, Past};
-
-/// The largest report that is read, in bytes.
-const MAX_REPORT: u64 = 1 << 30;
 
 /// Write a report as an HTML page: one file, which needs no network and no script.
 ///
@@ -42,7 +39,7 @@ pub struct Args {
 
 /// Reads, records, writes.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let report = read(&args.report).map_err(Failure::usage)?;
+    let report = Report::read(&args.report).map_err(Failure::usage)?;
     let past = args.history.map_or_else(Past::default, |file| remember(&file, &report));
     let page = report::html(&report, &past);
     match &args.output {
@@ -52,18 +49,4 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             .map_err(Failure::usage)?,
     }
     Ok(Exit::Conforms)
-}
-
-fn read(path: &Path) -> anyhow::Result<Report> {
-    let name = path.display();
-    let metadata = std::fs::metadata(path).with_context(|| name.to_string())?;
-    if !metadata.is_file() || metadata.len() > MAX_REPORT {
-        return Err(anyhow!("{name}: expected a report, a file of at most 1 GiB"));
-    }
-    let text = std::fs::read(path).with_context(|| name.to_string())?;
-    let report: Report = serde_json::from_slice(&text).with_context(|| name.to_string())?;
-    match report.version {
-        VERSION => Ok(report),
-        version => Err(anyhow!("{name}: version: expected {VERSION}, found {version}")),
-    }
 }

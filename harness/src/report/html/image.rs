@@ -11,8 +11,8 @@ use super::text::{counted, shown};
 use crate::case::MemoryKind;
 use crate::oracle::Verdict;
 use crate::record::{CaseRecord, Facts, Found, ImageRecord, State, Summary};
+use crate::report::judgement::brief;
 use crate::report::size::size;
-use crate::report::text::brief;
 
 /// More findings of one case are only counted.
 const MOST_FINDINGS: usize = 4;

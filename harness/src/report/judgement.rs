@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The judgement of one case, for people.
+
+use std::fmt::Write;
+
+use super::text::color;
+use crate::case::Case;
+use crate::oracle::{Finding, Judgement};
+
+/// More findings of one case than this are only counted.
+const SHOWN_FINDINGS: usize = 6;
+
+/// What the oracles say of one case, in full.
+pub fn judgement_text(case: &Case, judgement: &Judgement) -> String {
+    let mut text = String::new();
+    let verdict = judgement.verdict();
+    let style = color(verdict);
+    let _ = writeln!(text, "{style}{verdict}{style:#}: {}", brief(case));
+    if let Some(landing) = judgement.landing {
+        let _ = writeln!(
+            text,
+            "  kernel at {:#x}, relocated for {:#x}, {} fields",
+            landing.output,
+            landing.virt,
+            judgement.applied.total()
+        );
+    }
+    if judgement.refused {
+        let _ = writeln!(text, "  the stub refused, as it must at this address");
+    }
+    for line in findings(judgement.findings.iter()) {
+        let _ = writeln!(text, "  {line}");
+    }
+    for why in &judgement.not_judged {
+        let _ = writeln!(text, "  cannot judge: {why}");
+    }
+    text
+}
+
+/// The first findings, one a line.
+pub fn findings<'a>(
+    findings: impl ExactSizeIterator<Item = &'a Finding>,
+) -> impl Iterator<Item = String> {
+    let more = findings.len().saturating_sub(SHOWN_FINDINGS);
+    let rest = (more > 0).then(|| format!("and {more} more findings"));
+    findings.take(SHOWN_FINDINGS).map(Finding::to_string).chain(rest)
+}
+
+/// A case in one line: where, how, and what is unusual about it.
+pub fn brief(case: &Case) -> String {
+    let kaslr = if case.asks_for_kaslr() { "on" } else { "off" };
+    let mut text = format!("load {:#x}, {}-bit entry, KASLR {kaslr}", case.load, case.protocol);
+    let plain = Case::default();
+    let unusual = [
+        (case.loader != plain.loader, case.loader.name()),
+        (case.command_line.is_none(), "no command line"),
+        (case.kernel_alignment.is_some(), "kernel_alignment"),
+        (case.init_size.is_some(), "init_size"),
+        (case.sentinel.is_some(), "sentinel"),
+        (case.initrd.is_some(), "initrd"),
+        (!case.setup_data.is_empty(), "setup_data"),
+        (case.efi.is_some(), "EFI"),
+        (case.acpi.is_some(), "ACPI"),
+        (case.cpu != plain.cpu, "CPU"),
+        (case.entry != plain.entry, "entry state"),
+        (case.places != plain.places, "places"),
+        (case.second_fill.is_some(), "two fills"),
+    ];
+    for (_, what) in unusual.iter().filter(|(present, _)| *present) {
+        text += ", ";
+        text += what;
+    }
+    text
+}
