@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `relocheck corpus`: lists and fetches the kernels of the manifest.
 
+mod build;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -69,6 +71,7 @@ Example:
         /// The entry
         name: String,
     },
+    Build(build::Args),
 }
 
 /// What `list --format json` prints.
@@ -91,11 +94,15 @@ struct Listed<'a> {
 /// # Errors
 /// The manifest or the cache cannot be used, or an entry that was asked for is not cached.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let corpus = Corpus::open(args.manifest.as_deref()).map_err(classify)?;
+    let open = || Corpus::open(args.manifest.as_deref()).map_err(classify);
     match args.action {
-        Action::List { set, format } => list(&corpus, &set, format),
-        Action::Fetch { set } => fetch(&corpus, &set),
-        Action::Path { name } => path(&corpus, &name),
+        Action::List { set, format } => list(&open()?, &set, format),
+        Action::Fetch { set } => fetch(&open()?, &set),
+        Action::Path { name } => path(&open()?, &name),
+        Action::Build(_) if args.manifest.is_some() => Err(Failure::usage(anyhow::anyhow!(
+            "--manifest says nothing of what to build: use --builds"
+        ))),
+        Action::Build(builds) => build::run(&builds),
     }
 }
 

@@ -14,6 +14,7 @@
 //! Only [`Corpus::fetch`] uses the network.
 
 mod apt;
+pub mod build;
 mod cache;
 mod deb;
 mod error;

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The matrix: every build that `builds.toml` stands for, with its name and its configuration.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::config::Config;
+use super::document::{Arch, Compiler, Compressor, Document, SourceSpec, Variant};
+use super::{BuildError, builtin};
+use crate::corpus::{CorpusError, Name};
+
+/// Builds that share their configuration but for the compressor, and so their tree.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// `SERIES-ARCHITECTURE-VARIANT`.
+    pub name: String,
+    /// The series, such as `6.1`.
+    pub series: Name,
+    /// The word size.
+    pub arch: Arch,
+    /// The variant's name.
+    pub variant: Name,
+    /// What is special about it, for people.
+    pub description: String,
+    /// The options that its fragments set.
+    pub config: Config,
+    /// What it is compiled with.
+    pub compiler: Compiler,
+    /// Variables for make.
+    pub make: BTreeMap<String, String>,
+    /// One build each.
+    pub compressors: Vec<Compressor>,
+}
+
+/// One kernel of the matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct Build<'a> {
+    /// The family that it belongs to.
+    pub family: &'a Family,
+    /// Its compressor.
+    pub compressor: Compressor,
+}
+
+impl Build<'_> {
+    /// `SERIES-ARCHITECTURE-VARIANT-COMPRESSOR`.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.family.name, self.compressor)
+    }
+
+    fn is_meant_by(&self, word: &str) -> bool {
+        let family = self.family;
+        [family.series.as_str(), &family.name, family.variant.as_str(), &self.name()]
+            .contains(&word)
+    }
+}
+
+/// All families, in the order in which they are built, and where their sources come from.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    families: Vec<Family>,
+    sources: BTreeMap<Name, SourceSpec>,
+}
+
+impl Matrix {
+    /// Reads the matrix in `file`, with fragments from the folder `config` beside it, or the
+    /// built-in matrix.
+    ///
+    /// # Errors
+    /// A file cannot be read, is not what it should be, or names what is not there.
+    pub fn load(file: Option<&Path>) -> Result<Matrix, CorpusError> {
+        let unreadable = |path: &Path| {
+            let place = path.display().to_string();
+            move |error: std::io::Error| CorpusError::Manifest { place, problem: error.to_string() }
+        };
+        let Some(file) = file else {
+            return Matrix::parse(builtin::MATRIX_NAME, builtin::MATRIX, |name| {
+                builtin::fragment(name.as_str())
+            });
+        };
+        let text = fs::read_to_string(file).map_err(unreadable(file))?;
+        let folder = file.parent().unwrap_or(Path::new("")).join("config");
+        Matrix::parse(&file.display().to_string(), &text, |name| {
+            let path = folder.join(format!("{name}.config"));
+            let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
+            Ok((path, text))
+        })
+    }
+
+    /// Parses a matrix and expands it; `fragment` gives the place and the text of a fragment.
+    fn parse(
+        file: &str,
+        text: &str,
+        fragment: impl Fn(&Name) -> Result<(PathBuf, String), CorpusError>,
+    ) -> Result<Matrix, CorpusError> {
+        let document = Document::parse(file, text)?;
+        let refuse =
+            |problem: String| Err(CorpusError::Manifest { place: file.to_owned(), problem });
+        for (series, source) in &document.sources {
+            if source.suites.is_empty() {
+                return refuse(format!("`source.\"{series}\".suites` names no suite"));
+            }
+        }
+        let mut families: Vec<Family> = Vec::new();
+        for variant in &document.variants {
+            if let Some(problem) = problem_of(variant, &document) {
+                return refuse(format!("variant `{}`: {problem}", variant.name));
+            }
+            let mut config = Config::default();
+            for name in &variant.fragments {
+                let (place, text) = fragment(name)?;
+                config.add(&place, &text)?;
+            }
+            for series in &variant.series {
+                for &arch in &variant.architectures {
+                    let family = Family {
+                        name: format!("{series}-{arch}-{}", variant.name),
+                        series: series.clone(),
+                        arch,
+                        variant: variant.name.clone(),
+                        description: variant.description.clone(),
+                        config: config.clone(),
+                        compiler: variant.compiler,
+                        make: variant.make.clone(),
+                        compressors: variant.compressors.clone(),
+                    };
+                    if families.iter().any(|other| other.name == family.name) {
+                        return refuse(format!("`variant`: two make a `{}`", family.name));
+                    }
+                    families.push(family);
+                }
+            }
+        }
+        Ok(Matrix { families, sources: document.sources })
+    }
+
+    /// Every build, in the order in which they are built.
+    pub fn builds(&self) -> impl Iterator<Item = Build<'_>> {
+        self.families.iter().flat_map(|family| {
+            family.compressors.iter().map(move |&compressor| Build { family, compressor })
+        })
+    }
+
+    /// The builds that `words` mean, each once and in order: a word is the name of a build, a
+    /// family, a series or a variant. Without words all are meant.
+    ///
+    /// # Errors
+    /// A word that means nothing.
+    pub fn select(&self, words: &[String]) -> Result<Vec<Build<'_>>, BuildError> {
+        for word in words {
+            if !self.builds().any(|build| build.is_meant_by(word)) {
+                let mut variants: Vec<&str> = Vec::new();
+                for family in &self.families {
+                    if !variants.contains(&family.variant.as_str()) {
+                        variants.push(family.variant.as_str());
+                    }
+                }
+                let series: Vec<&str> = self.sources.keys().map(Name::as_str).collect();
+                return Err(BuildError::Unknown {
+                    name: word.clone(),
+                    series: series.join(", "),
+                    variants: variants.join(", "),
+                });
+            }
+        }
+        let meant = |build: &Build<'_>| {
+            words.is_empty() || words.iter().any(|word| build.is_meant_by(word))
+        };
+        Ok(self.builds().filter(meant).collect())
+    }
+
+    /// Where the source of a series comes from; `None` where the matrix has no such series.
+    pub fn source(&self, series: &Name) -> Option<&SourceSpec> {
+        self.sources.get(series)
+    }
+}
+
+/// What is wrong with a variant, if anything.
+fn problem_of(variant: &Variant, document: &Document) -> Option<String> {
+    for (field, empty) in [
+        ("series", variant.series.is_empty()),
+        ("architectures", variant.architectures.is_empty()),
+        ("fragments", variant.fragments.is_empty()),
+        ("compressors", variant.compressors.is_empty()),
+    ] {
+        if empty {
+            return Some(format!("`{field}` is empty, expected at least one"));
+        }
+    }
+    if let Some(series) = variant.series.iter().find(|name| !document.sources.contains_key(name)) {
+        return Some(format!("`series` names `{series}`, expected one that has a `source`"));
+    }
+    let mut seen = Vec::new();
+    for compressor in &variant.compressors {
+        if seen.contains(compressor) {
+            return Some(format!("`compressors` names {compressor} twice"));
+        }
+        seen.push(*compressor);
+    }
+    let named = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let name = variant.make.keys().find(|name| !named(name))?;
+    Some(format!("`make` sets `{name}`, expected the name of a variable"))
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Kernel sources: fetched by apt once, unpacked once, kept in the cache.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use liblzma::stream::{CONCATENATED, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::{BuildError, SourceSpec};
+use crate::corpus::apt::{Host, Suite};
+use crate::corpus::{Architecture, Cache, CorpusError, Name, Progress, Sha256Sum, Task};
+
+/// No source unpacks to more: bytes. Those of 2026 unpack to 1.7 GB.
+const UNPACKED_LIMIT: u64 = 8 << 30;
+
+/// Memory that an xz stream may ask for, in bytes: `xz -9` needs 65 MiB.
+const XZ_MEMORY: u64 = 256 << 20;
+
+/// The file that says where an unpacked source is from.
+const RECORD: &str = "source.toml";
+
+/// The folder beside it that holds the source.
+const TREE: &str = "linux";
+
+/// Where a source came from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceRecord {
+    /// The package.
+    pub package: String,
+    /// The package's version.
+    pub version: String,
+    /// The suite that it came from.
+    pub suite: String,
+    /// The package file's sum.
+    pub sha256: Sha256Sum,
+}
+
+/// A source in the cache.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Where it came from.
+    pub record: SourceRecord,
+    /// The top of the kernel's source tree.
+    pub tree: PathBuf,
+}
+
+/// The sources in the cache.
+pub struct Sources<'a> {
+    cache: &'a Cache,
+}
+
+impl<'a> Sources<'a> {
+    /// Those of `cache`.
+    pub fn of(cache: &'a Cache) -> Sources<'a> {
+        Sources { cache }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.cache.root().join("sources")
+    }
+
+    /// The unpacked source of a series, if it is there.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn cached(&self, series: &Name) -> Result<Option<Source>, BuildError> {
+        let folder = self.root().join(series.as_str());
+        let path = folder.join(RECORD);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(BuildError::file("read", &path)(error)),
+        };
+        let record = toml::from_str(&text).map_err(|error| {
+            let problem = format!("{}; remove its folder", error.message());
+            CorpusError::Manifest { place: path.display().to_string(), problem }
+        })?;
+        Ok(Some(Source { record, tree: folder.join(TREE) }))
+    }
+
+    /// The newest source of a series: fetched and unpacked unless the cache has it.
+    ///
+    /// # Errors
+    /// No suite has it, or it cannot be fetched or unpacked.
+    pub fn newest(
+        &self,
+        series: &Name,
+        spec: &SourceSpec,
+        progress: &Progress,
+    ) -> Result<Source, BuildError> {
+        let task = progress.task(series.as_str());
+        // Whoever fetches kernels uses the same folders of apt.
+        let _writer = self.cache.writer(|| {
+            progress.note("another relocheck is fetching: waiting for it to end");
+        })?;
+        let mut refusals = Vec::new();
+        for suite in &spec.suites {
+            task.stage(format!("asking {suite} for {}", spec.package));
+            match self.from_suite(series, spec, suite, &task) {
+                Ok(source) => return Ok(source),
+                Err(BuildError::Corpus(error)) => refusals.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(CorpusError::Everywhere(refusals).into())
+    }
+
+    fn from_suite(
+        &self,
+        series: &Name,
+        spec: &SourceSpec,
+        suite: &Name,
+        task: &Task,
+    ) -> Result<Source, BuildError> {
+        // The package is for every architecture, so any index has it.
+        let architecture = Architecture::Amd64;
+        let mirror = Host::read()?.mirror(suite.as_str())?;
+        let root = self.cache.root().join("apt").join(format!("{suite}-{architecture}"));
+        let offer = Suite::open(root, &mirror, suite.as_str(), architecture)?;
+        let package = offer
+            .records()
+            .iter()
+            .find(|record| record.package == spec.package.as_str())
+            .ok_or_else(|| CorpusError::NoPackage {
+                suite: suite.to_string(),
+                package: spec.package.to_string(),
+            })?;
+        let record = SourceRecord {
+            package: package.package.clone(),
+            version: package.version.clone(),
+            suite: suite.to_string(),
+            sha256: package.sha256.clone(),
+        };
+        if let Some(source) = self.cached(series)?.filter(|source| source.record == record) {
+            return Ok(source);
+        }
+        let download = offer.download(package, task)?;
+        task.stage(format!("unpacking {}", package.package));
+        self.unpack(series, download.path(), &record)
+    }
+
+    /// Unpacks a package file, in place of what the series had before.
+    fn unpack(
+        &self,
+        series: &Name,
+        deb: &Path,
+        record: &SourceRecord,
+    ) -> Result<Source, BuildError> {
+        let root = self.root();
+        fs::create_dir_all(&root).map_err(BuildError::file("create", &root))?;
+        let incoming = tempfile::Builder::new()
+            .prefix(".incoming-")
+            .tempdir_in(&root)
+            .map_err(BuildError::file("write in", &root))?;
+        let broken = |problem: String| BuildError::Source {
+            package: format!("{} {}", record.package, record.version),
+            problem,
+        };
+        unpack_package(deb, incoming.path())
+            .map_err(|error| broken(format!("cannot be unpacked: {error}")))?;
+        let tops = fs::read_dir(incoming.path())
+            .map_err(BuildError::file("read", incoming.path()))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect::<Vec<_>>();
+        let [top] = tops.as_slice() else {
+            return Err(broken(format!("holds {} source trees, expected one", tops.len())));
+        };
+        let tree = incoming.path().join(TREE);
+        fs::rename(top, &tree).map_err(BuildError::file("write", &tree))?;
+        let path = incoming.path().join(RECORD);
+        let text = toml::to_string(record).map_err(|error| broken(error.to_string()))?;
+        fs::write(&path, text).map_err(BuildError::file("write", &path))?;
+
+        let folder = root.join(series.as_str());
+        remove(&folder)?;
+        let incoming = incoming.keep();
+        fs::rename(&incoming, &folder).map_err(BuildError::file("write", &folder))?;
+        Ok(Source { record: record.clone(), tree: folder.join(TREE) })
+    }
+}
+
+/// Removes a folder, which need not be there.
+pub fn remove(folder: &Path) -> Result<(), BuildError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(BuildError::file("remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Unpacks the `usr/src/linux-source-*.tar.xz` of a package into `folder`, without keeping it.
+fn unpack_package(deb: &Path, folder: &Path) -> io::Result<()> {
+    let deb = File::open(deb)?;
+    let mut child = Command::new("dpkg-deb")
+        .args(["--fsys-tarfile", "-"])
+        .stdin(deb)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let result = match child.stdout.take() {
+        Some(tar) => unpack_member(tar, folder),
+        None => Err(io::Error::other("dpkg-deb has no output")),
+    };
+    // What comes after the source is not read, so how dpkg-deb ends says nothing.
+    let _ = child.kill();
+    child.wait()?;
+    result
+}
+
+fn unpack_member(tar: impl Read, folder: &Path) -> io::Result<()> {
+    let mut package = tar::Archive::new(tar);
+    for entry in package.entries()? {
+        let entry = entry?;
+        let path = entry.path()?;
+        let in_place = path.parent().is_some_and(|parent| parent.ends_with("usr/src"));
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        if in_place && name.starts_with("linux-source-") && name.ends_with(".tar.xz") {
+            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+            let source = liblzma::read::XzDecoder::new_stream(entry, stream);
+            return tar::Archive::new(source.take(UNPACKED_LIMIT)).unpack(folder);
+        }
+    }
+    Err(io::Error::other("there is no usr/src/linux-source-*.tar.xz in it"))
+}

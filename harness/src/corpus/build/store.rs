@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Finished builds in the cache: the files that are kept of each, and what they were made from.
+//!
+//! The files lie where the kernel's own build folder has them, so that whatever takes such a
+//! folder takes a kept build, too.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::BuildError;
+use super::source::{SourceRecord, remove};
+use super::tools::Toolchain;
+use crate::corpus::cache::sum_of;
+use crate::corpus::{Cache, Sha256Sum};
+
+/// The format of a build's record.
+pub const SCHEMA: u32 = 1;
+
+/// The file that says what a build was made from.
+const RECORD: &str = "build.toml";
+
+const IMAGE: &str = "arch/x86/boot/bzImage";
+const VMLINUX: &str = "vmlinux";
+const UNSTRIPPED: &str = "vmlinux.unstripped";
+const STUB: &str = "arch/x86/boot/compressed/vmlinux";
+const TABLE: &str = "arch/x86/boot/compressed/vmlinux.relocs";
+const SYMBOLS: &str = "System.map";
+const CONFIG: &str = ".config";
+const RELEASE: &str = "include/config/kernel.release";
+
+/// The files that are kept, and whether every build has them.
+const KEPT: [(&str, bool); 8] = [
+    (IMAGE, true),
+    (VMLINUX, true),
+    // From 6.15 on (scripts/Makefile.vmlinux).
+    (UNSTRIPPED, false),
+    (STUB, true),
+    // Where CONFIG_X86_NEED_RELOCS is on.
+    (TABLE, false),
+    (SYMBOLS, true),
+    (CONFIG, true),
+    (RELEASE, true),
+];
+
+/// A file of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileRecord {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its sum.
+    pub sha256: Sha256Sum,
+}
+
+/// What a build was made from, and what came out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildRecord {
+    /// The version of this format.
+    pub schema: u32,
+    /// The build's name.
+    pub name: String,
+    /// The sum of all that it depends on.
+    pub digest: Sha256Sum,
+    /// The arguments of make.
+    pub arguments: Vec<String>,
+    /// The kernel's source.
+    pub source: SourceRecord,
+    /// What it was compiled with.
+    pub toolchain: Toolchain,
+    /// The files that are kept, by their path.
+    pub files: BTreeMap<String, FileRecord>,
+}
+
+/// A build in the cache.
+#[derive(Clone, Debug)]
+pub struct CachedBuild {
+    /// What it was made from.
+    pub record: BuildRecord,
+    folder: PathBuf,
+}
+
+impl CachedBuild {
+    /// The build's name.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// The folder, laid out like one that a kernel was built in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The image.
+    pub fn image(&self) -> PathBuf {
+        self.folder.join(IMAGE)
+    }
+
+    /// The image's size in bytes and its sum.
+    pub fn image_record(&self) -> Option<&FileRecord> {
+        self.record.files.get(IMAGE)
+    }
+
+    /// The kernel's ELF file with symbols and, where there is a relocation table, the sections of
+    /// `--emit-relocs` that it was made from.
+    pub fn vmlinux(&self) -> PathBuf {
+        self.kept(UNSTRIPPED).unwrap_or_else(|| self.folder.join(VMLINUX))
+    }
+
+    /// The relocation table as it is appended to the kernel before compression; `None` where the
+    /// kernel has none.
+    pub fn table(&self) -> Option<PathBuf> {
+        self.kept(TABLE)
+    }
+
+    /// The stub's own ELF file, with the compressed kernel in it.
+    pub fn stub(&self) -> PathBuf {
+        self.folder.join(STUB)
+    }
+
+    /// The kernel's symbols.
+    pub fn system_map(&self) -> PathBuf {
+        self.folder.join(SYMBOLS)
+    }
+
+    /// The kernel's configuration.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join(CONFIG)
+    }
+
+    fn kept(&self, file: &str) -> Option<PathBuf> {
+        self.record.files.contains_key(file).then(|| self.folder.join(file))
+    }
+}
+
+/// The builds in a cache.
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Those of `cache`.
+    pub fn of(cache: &Cache) -> Store {
+        Store { root: cache.root().join("builds") }
+    }
+
+    /// The folder that everything of the builds is in.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.root.join("kept").join(name)
+    }
+
+    /// The build of that name, if it is there with all its files. Only the image's sum is looked
+    /// at, as the image is what is judged.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn cached(&self, name: &str) -> Result<Option<CachedBuild>, BuildError> {
+        let folder = self.folder(name);
+        let path = folder.join(RECORD);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(BuildError::file("read", &path)(error)),
+        };
+        // Another version's record, or a damaged one: built again.
+        let Ok(record) = toml::from_str::<BuildRecord>(&text) else { return Ok(None) };
+        let whole = record.schema == SCHEMA
+            && record.name == name
+            && record.files.iter().all(|(file, kept)| {
+                fs::metadata(folder.join(file)).is_ok_and(|found| found.len() == kept.size)
+            });
+        let cached = CachedBuild { record, folder };
+        let image = cached.image();
+        let sum = match File::open(&image).and_then(sum_of) {
+            Ok(sum) => Some(sum),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(BuildError::file("read", &image)(error)),
+        };
+        let sound = whole && sum.as_ref() == cached.image_record().map(|kept| &kept.sha256);
+        Ok(sound.then_some(cached))
+    }
+
+    /// Keeps what a build left in `tree`, in place of an older one of the same name. The files are
+    /// entered in the record here.
+    ///
+    /// # Errors
+    /// A file is missing, or the cache cannot be written.
+    pub fn keep(&self, tree: &Path, mut record: BuildRecord) -> Result<CachedBuild, BuildError> {
+        let folder = self.folder(&record.name);
+        let parent = self.root.join("kept");
+        fs::create_dir_all(&parent).map_err(BuildError::file("create", &parent))?;
+        let incoming = tempfile::Builder::new()
+            .prefix(".incoming-")
+            .tempdir_in(&parent)
+            .map_err(BuildError::file("write in", &parent))?;
+        for (file, always) in KEPT {
+            match keep_file(&tree.join(file), &incoming.path().join(file))? {
+                Some(kept) => drop(record.files.insert(file.to_owned(), kept)),
+                None if always => return Err(BuildError::NoFile(tree.join(file))),
+                None => {}
+            }
+        }
+        let path = incoming.path().join(RECORD);
+        let text = toml::to_string(&record)
+            .map_err(|error| BuildError::file("write", &path)(io::Error::other(error)))?;
+        fs::write(&path, text).map_err(BuildError::file("write", &path))?;
+        remove(&folder)?;
+        let incoming = incoming.keep();
+        fs::rename(&incoming, &folder).map_err(BuildError::file("write", &folder))?;
+        Ok(CachedBuild { record, folder })
+    }
+}
+
+/// Copies a file; `None` where there is none.
+fn keep_file(from: &Path, to: &Path) -> Result<Option<FileRecord>, BuildError> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(BuildError::file("create", parent))?;
+    }
+    match fs::copy(from, to) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(BuildError::file("copy", from)(error)),
+    }
+    let file = File::open(to).map_err(BuildError::file("read", to))?;
+    let size = file.metadata().map_err(BuildError::file("read", to))?.len();
+    let sha256 = sum_of(file).map_err(BuildError::file("read", to))?;
+    Ok(Some(FileRecord { size, sha256 }))
+}
