@@ -48,3 +48,19 @@ pub fn fragment(name: &str) -> Result<(PathBuf, String), CorpusError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fragment_of_the_repository_is_built_in() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/config");
+        let mut there: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        there.sort();
+        assert_eq!(there, FRAGMENTS.map(|(name, _)| format!("{name}.config")));
+    }
+}

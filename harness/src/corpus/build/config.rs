@@ -56,6 +56,11 @@ impl Config {
         config
     }
 
+    /// Whether it asks for an option.
+    pub fn is_on(&self, symbol: &str) -> bool {
+        self.options.get(symbol).is_some_and(|asked| asked.value == "y")
+    }
+
     /// The lines, sorted by option: what `KCONFIG_ALLCONFIG` takes.
     pub fn to_text(&self) -> String {
         self.options.iter().map(|(symbol, asked)| line(symbol, &asked.value) + "\n").collect()
@@ -117,5 +122,54 @@ fn parse(line: &str) -> Line<'_> {
         (true, _) => Line::Option(symbol, value),
         (false, Some(_)) => Line::Comment,
         (false, None) => Line::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(texts: &[&str]) -> Config {
+        let mut config = Config::default();
+        for (number, text) in texts.iter().enumerate() {
+            config.add(Path::new(&format!("{number}.config")), text).unwrap();
+        }
+        config
+    }
+
+    #[test]
+    fn later_fragments_win_and_comments_are_nothing() {
+        let config = config(&[
+            "# what is not set\nCONFIG_B=y\nCONFIG_A=0x10\n",
+            "\n# CONFIG_B is not set\n  CONFIG_C=\"a=b\"\n",
+        ]);
+        assert_eq!(config.to_text(), "CONFIG_A=0x10\n# CONFIG_B is not set\nCONFIG_C=\"a=b\"\n");
+        assert!(!config.is_on("CONFIG_B") && !config.is_on("CONFIG_D"));
+        assert!(config.with(Compressor::Lzo).is_on("CONFIG_KERNEL_LZO"));
+    }
+
+    #[test]
+    fn a_line_that_is_no_option_is_named_with_its_place() {
+        for line in ["RELOCATABLE=y", "CONFIG_X", "CONFIG_=y", "CONFIG_A B=y"] {
+            let text = format!("CONFIG_A=y\n{line}\n");
+            let error = Config::default().add(Path::new("x.config"), &text).unwrap_err();
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("x.config, line 2: `{line}`: expected")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_option_that_the_kernel_drops_is_named_with_its_fragment() {
+        let config = config(&["CONFIG_A=y\n# CONFIG_B is not set\n", "CONFIG_C=0x2000\n"]);
+        assert!(config.check("CONFIG_A=y\nCONFIG_C=0x2000\nCONFIG_D=y\n").is_ok());
+        for (made, expected) in [
+            ("CONFIG_C=0x2000\n", "0.config asks for `CONFIG_A=y`, but"),
+            ("CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=0x2000\n", "make it `CONFIG_B=y`"),
+            ("CONFIG_A=y\nCONFIG_C=0x1000\n", "make it `CONFIG_C=0x1000`"),
+            ("CONFIG_A=y\n# CONFIG_C is not set\n", "make it `# CONFIG_C is not set`"),
+        ] {
+            let error = config.check(made).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected:?} is not in {error:?}");
+        }
     }
 }

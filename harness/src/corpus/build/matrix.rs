@@ -33,6 +33,13 @@ pub struct Family {
     pub compressors: Vec<Compressor>,
 }
 
+impl Family {
+    /// Whether its kernels can run elsewhere than where they are linked for.
+    pub fn is_relocatable(&self) -> bool {
+        self.config.is_on("CONFIG_RELOCATABLE")
+    }
+}
+
 /// One kernel of the matrix.
 #[derive(Clone, Copy, Debug)]
 pub struct Build<'a> {
@@ -202,4 +209,112 @@ fn problem_of(variant: &Variant, document: &Document) -> Option<String> {
     };
     let name = variant.make.keys().find(|name| !named(name))?;
     Some(format!("`make` sets `{name}`, expected the name of a variable"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCES: &str = "schema = 1\n\
+        [source.\"6.1\"]\nsuites = [\"bookworm\"]\npackage = \"linux-source-6.1\"\n\
+        [source.\"7.2\"]\nsuites = [\"sid\"]\npackage = \"linux-source-7.2\"\n";
+
+    const BASE: &str = "[[variant]]\nname = \"base\"\ndescription = \"\"\nseries = [\"7.2\", \"6.1\"]\n\
+        architectures = [\"x86_64\", \"i386\"]\nfragments = [\"tiny\", \"kaslr\"]\n\
+        compressors = [\"xz\", \"gzip\"]\n";
+
+    fn parse(text: &str) -> Result<Matrix, CorpusError> {
+        Matrix::parse("m.toml", text, |name| builtin::fragment(name.as_str()))
+    }
+
+    fn matrix() -> Matrix {
+        let lz4 = "[[variant]]\nname = \"lz\"\ndescription = \"\"\nseries = [\"6.1\"]\n\
+            architectures = [\"i386\"]\nfragments = [\"tiny\"]\ncompressors = [\"lz4\"]\n";
+        parse(&[SOURCES, BASE, lz4].concat()).unwrap()
+    }
+
+    fn names(matrix: &Matrix, words: &[&str]) -> Vec<String> {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        matrix.select(&words).unwrap().iter().map(Build::name).collect()
+    }
+
+    #[test]
+    fn a_variant_stands_for_each_series_word_size_and_compressor_in_this_order() {
+        assert_eq!(
+            names(&matrix(), &[]),
+            [
+                "7.2-x86_64-base-xz",
+                "7.2-x86_64-base-gzip",
+                "7.2-i386-base-xz",
+                "7.2-i386-base-gzip",
+                "6.1-x86_64-base-xz",
+                "6.1-x86_64-base-gzip",
+                "6.1-i386-base-xz",
+                "6.1-i386-base-gzip",
+                "6.1-i386-lz-lz4",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_word_means_a_build_a_family_a_series_or_a_variant_and_each_build_counts_once() {
+        let matrix = matrix();
+        assert_eq!(names(&matrix, &["6.1-i386-base-gzip"]), ["6.1-i386-base-gzip"]);
+        assert_eq!(names(&matrix, &["6.1-i386-base"]), ["6.1-i386-base-xz", "6.1-i386-base-gzip"]);
+        assert_eq!(names(&matrix, &["lz", "6.1-i386-lz"]), ["6.1-i386-lz-lz4"]);
+        assert_eq!(names(&matrix, &["6.1"]).len(), 5);
+        let error = matrix.select(&[String::from("6.2")]).unwrap_err().to_string();
+        assert!(error.contains("`6.2`") && error.contains("6.1, 7.2"), "{error}");
+        assert!(error.contains("base, lz"), "{error}");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_file_place_and_what_was_expected() {
+        let with = |from: &str, to: &str| [SOURCES, &BASE.replacen(from, to, 1)].concat();
+        for (text, expected) in [
+            (with("\"xz\"", "\"rar\""), "m.toml, line 14: unknown variant `rar`, expected one of"),
+            (with("\"x86_64\"", "\"amd64\""), "expected `x86_64` or `i386`"),
+            (with("fragments", "fragment"), "m.toml, line 13: unknown field `fragment`"),
+            (with("description = \"\"\n", ""), "missing field `description`"),
+            (with("\"base\"", "\"Base\""), "`Base` is no name"),
+            (with("\"7.2\"", "\"7.1\""), "`series` names `7.1`, expected one that has a `source`"),
+            (with("\"7.2\", \"6.1\"", ""), "variant `base`: `series` is empty"),
+            (with("\"gzip\"", "\"xz\""), "`compressors` names xz twice"),
+            (with("\"kaslr\"", "\"no-such\""), "corpus/config/no-such.config: "),
+            (with("[[variant]]", "[[variant]]\nmake = { \"A B\" = \"\" }"), "`make` sets `A B`"),
+            ([SOURCES, BASE, BASE].concat(), "`variant`: two make a `7.2-x86_64-base`"),
+            (SOURCES.replacen("[\"sid\"]", "[]", 1) + BASE, "`source.\"7.2\".suites` names no"),
+            (SOURCES.replacen('1', "2", 1) + BASE, "m.toml: `schema` is 2"),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn fragments_of_a_matrix_file_lie_in_a_folder_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.toml");
+        let text = [SOURCES, &BASE.replacen("\"tiny\", \"kaslr\"", "\"mine\"", 1)].concat();
+        fs::write(&file, text).unwrap();
+        let error = Matrix::load(Some(&file)).unwrap_err().to_string();
+        assert!(error.contains("config/mine.config: "), "{error}");
+        fs::create_dir(folder.path().join("config")).unwrap();
+        fs::write(folder.path().join("config/mine.config"), "CONFIG_RELOCATABLE=y\n").unwrap();
+        assert!(Matrix::load(Some(&file)).unwrap().builds().all(|b| b.family.is_relocatable()));
+    }
+
+    #[test]
+    fn the_built_in_matrix_covers_what_it_is_for() {
+        let matrix = Matrix::load(None).unwrap();
+        let count = |test: &dyn Fn(&Build<'_>) -> bool| matrix.builds().filter(test).count();
+        assert!(count(&|_| true) >= 45);
+        assert!(count(&|build| build.family.arch == Arch::I386) >= 20);
+        assert!(count(&|build| build.family.compiler == Compiler::Clang) > 0);
+        assert!(count(&|build| !build.family.is_relocatable()) > 0);
+        for compressor in ["gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd"] {
+            let uses = |build: &Build<'_>| build.compressor.to_string() == compressor;
+            assert!(count(&uses) >= 4, "{compressor}");
+        }
+    }
 }

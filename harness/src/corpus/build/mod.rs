@@ -21,8 +21,6 @@ mod recipe;
 mod run;
 mod source;
 mod store;
-#[cfg(test)]
-mod tests;
 mod tools;
 mod tree;
 
@@ -81,8 +79,15 @@ impl Builds {
     /// # Errors
     /// The cache cannot be read.
     pub fn cached(&self) -> Result<Vec<CachedBuild>, BuildError> {
-        let store = Store::of(&self.cache);
-        self.matrix.builds().filter_map(|build| store.cached(&build.name()).transpose()).collect()
+        self.matrix.builds().filter_map(|build| self.get(&build).transpose()).collect()
+    }
+
+    /// A build, if it is in the cache, current or not.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn get(&self, build: &Build<'_>) -> Result<Option<CachedBuild>, BuildError> {
+        Store::of(&self.cache).cached(&build.name())
     }
 
     /// Whether a build is cached, and current.
@@ -90,9 +95,7 @@ impl Builds {
     /// # Errors
     /// The cache cannot be read, or the compiler does not run.
     pub fn state(&self, build: &Build<'_>) -> Result<State, BuildError> {
-        let Some(cached) = Store::of(&self.cache).cached(&build.name())? else {
-            return Ok(State::Absent);
-        };
+        let Some(cached) = self.get(build)? else { return Ok(State::Absent) };
         // A source that is not there any more cannot have changed.
         let source = Sources::of(&self.cache).cached(&build.family.series)?;
         let source = source.map_or_else(|| cached.record.source.clone(), |source| source.record);

@@ -100,7 +100,7 @@ impl<'a> Sources<'a> {
         let mut refusals = Vec::new();
         for suite in &spec.suites {
             task.stage(format!("asking {suite} for {}", spec.package));
-            match self.from_suite(series, spec, suite, &task) {
+            match self.newest_in(series, spec, suite, &task) {
                 Ok(source) => return Ok(source),
                 Err(BuildError::Corpus(error)) => refusals.push(error),
                 Err(error) => return Err(error),
@@ -109,7 +109,7 @@ impl<'a> Sources<'a> {
         Err(CorpusError::Everywhere(refusals).into())
     }
 
-    fn from_suite(
+    fn newest_in(
         &self,
         series: &Name,
         spec: &SourceSpec,
@@ -227,4 +227,77 @@ fn unpack_member(tar: impl Read, folder: &Path) -> io::Result<()> {
         }
     }
     Err(io::Error::other("there is no usr/src/linux-source-*.tar.xz in it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, path, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn the_source_in_a_package_is_unpacked_and_nothing_else() {
+        let source = xz(&tar_of(&[("linux-source-6.1/Makefile", b"all:")]));
+        let package = tar_of(&[
+            ("./usr/share/doc/linux-source-6.1.tar.xz", b"no"),
+            ("./usr/src/linux-patch-6.1-rt.patch.xz", b"no"),
+            ("./usr/src/linux-source-6.1.tar.xz", &source),
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        unpack_member(package.as_slice(), folder.path()).unwrap();
+        let makefile = folder.path().join("linux-source-6.1/Makefile");
+        assert_eq!(fs::read(makefile).unwrap(), b"all:");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_package_without_a_source_or_with_a_damaged_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let without = tar_of(&[("./usr/share/doc/linux-source-6.1/copyright", b"")]);
+        let error = unpack_member(without.as_slice(), folder.path()).unwrap_err();
+        assert!(error.to_string().contains("linux-source"), "{error}");
+        let mut damaged = xz(&tar_of(&[("linux-source-6.1/Makefile", b"all:")]));
+        damaged.truncate(damaged.len() / 2);
+        let damaged = tar_of(&[("./usr/src/linux-source-6.1.tar.xz", &damaged)]);
+        assert!(unpack_member(damaged.as_slice(), folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_source_in_the_cache_says_where_it_is_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path().to_owned());
+        let series = Name::try_from(String::from("6.1")).unwrap();
+        assert!(Sources::of(&cache).cached(&series).unwrap().is_none());
+        let record = SourceRecord {
+            package: String::from("linux-source-6.1"),
+            version: String::from("6.1.1-1"),
+            suite: String::from("bookworm"),
+            sha256: Sha256Sum::try_from("1".repeat(64)).unwrap(),
+        };
+        let path = folder.path().join("sources/6.1");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join(RECORD), toml::to_string(&record).unwrap()).unwrap();
+        let source = Sources::of(&cache).cached(&series).unwrap().unwrap();
+        assert_eq!(source.record, record);
+        assert_eq!(source.tree, path.join("linux"));
+        fs::write(path.join(RECORD), "package = 1").unwrap();
+        let error = Sources::of(&cache).cached(&series).unwrap_err().to_string();
+        assert!(error.contains("source.toml") && error.contains("remove"), "{error}");
+    }
 }

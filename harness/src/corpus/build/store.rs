@@ -234,3 +234,99 @@ fn keep_file(from: &Path, to: &Path) -> Result<Option<FileRecord>, BuildError> {
     let sha256 = sum_of(file).map_err(BuildError::file("read", to))?;
     Ok(Some(FileRecord { size, sha256 }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "6.1-i386-base-xz";
+
+    fn tree(folder: &Path, image: &str) {
+        for file in [IMAGE, VMLINUX, STUB, SYMBOLS, CONFIG, RELEASE] {
+            let path = folder.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, if file == IMAGE { image } else { file }).unwrap();
+        }
+    }
+
+    fn record() -> BuildRecord {
+        let sum = sum_of(b"".as_slice()).unwrap();
+        BuildRecord {
+            schema: SCHEMA,
+            name: String::from(NAME),
+            digest: sum.clone(),
+            arguments: vec![String::from("ARCH=i386")],
+            source: SourceRecord {
+                package: String::from("linux-source-6.1"),
+                version: String::from("6.1.1-1"),
+                suite: String::from("bookworm"),
+                sha256: sum,
+            },
+            toolchain: Toolchain { compiler: String::from("gcc"), linker: String::from("ld") },
+            files: BTreeMap::new(),
+        }
+    }
+
+    fn store(folder: &Path) -> Store {
+        Store::of(&Cache::at(folder.join("cache")))
+    }
+
+    #[test]
+    fn a_kept_build_is_found_again_with_the_files_that_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        assert!(store.cached(NAME).unwrap().is_none());
+        let tree_folder = folder.path().join("tree");
+        tree(&tree_folder, "older");
+        store.keep(&tree_folder, record()).unwrap();
+        tree(&tree_folder, "newer");
+        fs::write(tree_folder.join(TABLE), "table").unwrap();
+        fs::write(tree_folder.join(UNSTRIPPED), "elf").unwrap();
+        let kept = store.keep(&tree_folder, record()).unwrap();
+
+        let cached = store.cached(NAME).unwrap().unwrap();
+        assert_eq!(cached.record, kept.record);
+        assert_eq!(fs::read(cached.image()).unwrap(), b"newer");
+        assert_eq!(fs::read(cached.table().unwrap()).unwrap(), b"table");
+        assert!(cached.vmlinux().ends_with(UNSTRIPPED));
+        assert!(cached.stub().is_file() && cached.system_map().is_file());
+        assert!(cached.config().is_file());
+        // Nothing of the older one is left.
+        assert_eq!(fs::read_dir(store.root().join("kept")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_older_kernel_has_one_vmlinux_and_one_without_a_table_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        tree(folder.path(), "image");
+        let kept = store(folder.path()).keep(folder.path(), record()).unwrap();
+        assert!(kept.vmlinux().ends_with(VMLINUX));
+        assert_eq!(kept.table(), None);
+    }
+
+    #[test]
+    fn a_build_without_an_image_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        tree(folder.path(), "image");
+        fs::remove_file(folder.path().join(IMAGE)).unwrap();
+        let error = store(folder.path()).keep(folder.path(), record()).unwrap_err();
+        assert!(error.to_string().ends_with("bzImage"), "{error}");
+        assert!(store(folder.path()).cached(NAME).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_damaged_build_counts_as_not_cached() {
+        for damage in [
+            |folder: &Path| fs::write(folder.join(IMAGE), "imagf"),
+            |folder: &Path| fs::remove_file(folder.join(IMAGE)),
+            |folder: &Path| fs::write(folder.join(SYMBOLS), ""),
+            |folder: &Path| fs::write(folder.join(RECORD), "schema = 9"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            tree(folder.path(), "image");
+            let kept = store(folder.path()).keep(folder.path(), record()).unwrap();
+            damage(kept.folder()).unwrap();
+            assert!(store(folder.path()).cached(NAME).unwrap().is_none());
+        }
+    }
+}

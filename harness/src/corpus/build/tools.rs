@@ -145,3 +145,26 @@ fn version(program: &str) -> Result<String, BuildError> {
         _ => Err(failed(format!("ends with {}", output.status))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_one_line_with_the_packages_to_install() {
+        assert!(complain(&[]).is_ok());
+        let error = complain(&[tool("lzop", "lzop")]).unwrap_err().to_string();
+        assert_eq!(error, "lzop is not installed: apt-get install lzop");
+        let error = complain(&[tool("flex", "flex"), tool("bc", "bc"), HEADER]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "flex, bc and gelf.h are not installed: apt-get install flex bc libelf-dev"
+        );
+    }
+
+    #[test]
+    fn a_program_is_looked_for_by_name() {
+        assert!(is_there("sh"));
+        assert!(!is_there("no-such-program"));
+    }
+}

@@ -145,3 +145,51 @@ fn tail(log: &Path) -> io::Result<String> {
     let last = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default();
     Ok(last.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(digit: &str) -> Sha256Sum {
+        Sha256Sum::try_from(digit.repeat(64)).unwrap()
+    }
+
+    #[test]
+    fn a_tree_is_gone_on_with_unless_it_was_for_something_else() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = cache.path().join("trees/6.1-i386-base");
+        let open = |digit| {
+            let (folder, source) = (folder.clone(), PathBuf::from("/nowhere"));
+            Tree::open(folder, source, &sum(digit), NonZero::<usize>::MIN).unwrap()
+        };
+        let object = folder.join("built.o");
+        open("1");
+        fs::write(&object, "").unwrap();
+        open("1");
+        assert!(object.exists());
+        open("2");
+        assert!(!object.exists());
+        open("2").remove().unwrap();
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_path_that_make_would_misread_is_refused() {
+        assert_eq!(path_argument("O", Path::new("/home/a-b/6.1")).unwrap(), "O=/home/a-b/6.1");
+        for path in ["/home/a b", "/home/a:b", "/home/$HOME", "/home/a#b", "/home/a'b"] {
+            let error = path_argument("O", Path::new(path)).unwrap_err().to_string();
+            assert!(error.contains(path) && error.contains("XDG_CACHE_HOME"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_tail_of_a_log_is_its_last_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let text: String = (0..5000).map(|line| format!("line {line}\n")).collect();
+        fs::write(&log, text).unwrap();
+        let tail = tail(&log).unwrap();
+        assert_eq!(tail.lines().count(), TAIL);
+        assert!(tail.ends_with("  line 4999"), "{tail}");
+    }
+}
