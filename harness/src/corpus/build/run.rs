@@ -113,6 +113,8 @@ struct Run<'a> {
 struct OpenTree {
     family: String,
     tree: Tree,
+    /// The last build that was made in it.
+    last: Option<CachedBuild>,
     failed: bool,
 }
 
@@ -168,41 +170,44 @@ impl Run<'_> {
         let name = build.name();
         let logs = self.store.root().join("logs");
         fs::create_dir_all(&logs).map_err(BuildError::file("create", &logs))?;
-        let open = self.tree_of(build, source, &toolchain)?;
+        let mut open = self.tree_of(build, source, &toolchain)?;
         let made = open.tree.build(build, &logs.join(format!("{name}.log")));
-        open.failed |= made.is_err();
-        made?;
-        let record = BuildRecord {
-            schema: SCHEMA,
-            name,
-            digest: build_digest(build, &source.record, &toolchain),
-            arguments: make_arguments(build),
-            source: source.record.clone(),
-            toolchain,
-            files: BTreeMap::new(),
-        };
-        let folder = open.tree.folder().to_owned();
-        self.store.keep(&folder, record)
+        let kept = made.and_then(|()| {
+            let record = BuildRecord {
+                schema: SCHEMA,
+                name,
+                digest: build_digest(build, &source.record, &toolchain),
+                arguments: make_arguments(build),
+                source: source.record.clone(),
+                toolchain,
+                files: BTreeMap::new(),
+            };
+            self.store.keep(open.tree.folder(), record, open.last.as_ref())
+        });
+        match &kept {
+            Ok(build) => open.last = Some(build.clone()),
+            Err(_) => open.failed = true,
+        }
+        self.tree = Some(open);
+        kept
     }
 
+    /// The tree of a build's family: the one at hand, or another after that is closed.
     fn tree_of(
         &mut self,
         build: &Build<'_>,
         source: &Source,
         toolchain: &Toolchain,
-    ) -> Result<&mut OpenTree, BuildError> {
+    ) -> Result<OpenTree, BuildError> {
         self.close_tree(Some(&build.family.name))?;
-        let open = match self.tree.take() {
-            Some(open) => open,
-            None => {
-                let family = build.family.name.clone();
-                let folder: PathBuf = self.store.root().join("trees").join(&family);
-                let digest = family_digest(build, &source.record, toolchain);
-                let tree = Tree::open(folder, source.tree.clone(), &digest, self.options.jobs)?;
-                OpenTree { family, tree, failed: false }
-            }
-        };
-        Ok(self.tree.insert(open))
+        if let Some(open) = self.tree.take() {
+            return Ok(open);
+        }
+        let family = build.family.name.clone();
+        let folder: PathBuf = self.store.root().join("trees").join(&family);
+        let digest = family_digest(build, &source.record, toolchain);
+        let tree = Tree::open(folder, source.tree.clone(), &digest, self.options.jobs)?;
+        Ok(OpenTree { family, tree, last: None, failed: false })
     }
 
     /// Removes the tree unless it is that of the family `keep`. Where a build failed it stays, to

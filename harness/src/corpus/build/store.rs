@@ -189,11 +189,17 @@ impl Store {
     }
 
     /// Keeps what a build left in `tree`, in place of an older one of the same name. The files are
-    /// entered in the record here.
+    /// entered in the record here. Those that are equal to the ones of `twin` are not stored again:
+    /// another compressor changes neither vmlinux nor the table.
     ///
     /// # Errors
     /// A file is missing, or the cache cannot be written.
-    pub fn keep(&self, tree: &Path, mut record: BuildRecord) -> Result<CachedBuild, BuildError> {
+    pub fn keep(
+        &self,
+        tree: &Path,
+        mut record: BuildRecord,
+        twin: Option<&CachedBuild>,
+    ) -> Result<CachedBuild, BuildError> {
         let folder = self.folder(&record.name);
         let parent = self.root.join("kept");
         fs::create_dir_all(&parent).map_err(BuildError::file("create", &parent))?;
@@ -202,7 +208,9 @@ impl Store {
             .tempdir_in(&parent)
             .map_err(BuildError::file("write in", &parent))?;
         for (file, always) in KEPT {
-            match keep_file(&tree.join(file), &incoming.path().join(file))? {
+            let equal =
+                twin.and_then(|twin| Some((twin.kept(file)?, twin.record.files.get(file)?)));
+            match keep_file(&tree.join(file), &incoming.path().join(file), equal)? {
                 Some(kept) => drop(record.files.insert(file.to_owned(), kept)),
                 None if always => return Err(BuildError::NoFile(tree.join(file))),
                 None => {}
@@ -219,20 +227,30 @@ impl Store {
     }
 }
 
-/// Copies a file; `None` where there is none.
-fn keep_file(from: &Path, to: &Path) -> Result<Option<FileRecord>, BuildError> {
+/// Copies a file, or links it to one that is equal; `None` where there is none.
+fn keep_file(
+    from: &Path,
+    to: &Path,
+    other: Option<(PathBuf, &FileRecord)>,
+) -> Result<Option<FileRecord>, BuildError> {
+    let file = match File::open(from) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(BuildError::file("read", from)(error)),
+    };
+    let size = file.metadata().map_err(BuildError::file("read", from))?.len();
+    let sha256 = sum_of(file).map_err(BuildError::file("read", from))?;
+    let record = FileRecord { size, sha256 };
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(BuildError::file("create", parent))?;
     }
-    match fs::copy(from, to) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(BuildError::file("copy", from)(error)),
+    let linked = other
+        .filter(|(_, known)| **known == record)
+        .is_some_and(|(path, _)| fs::hard_link(path, to).is_ok());
+    if !linked {
+        fs::copy(from, to).map_err(BuildError::file("copy", from))?;
     }
-    let file = File::open(to).map_err(BuildError::file("read", to))?;
-    let size = file.metadata().map_err(BuildError::file("read", to))?.len();
-    let sha256 = sum_of(file).map_err(BuildError::file("read", to))?;
-    Ok(Some(FileRecord { size, sha256 }))
+    Ok(Some(record))
 }
 
 #[cfg(test)]
@@ -278,11 +296,11 @@ mod tests {
         assert!(store.cached(NAME).unwrap().is_none());
         let tree_folder = folder.path().join("tree");
         tree(&tree_folder, "older");
-        store.keep(&tree_folder, record()).unwrap();
+        store.keep(&tree_folder, record(), None).unwrap();
         tree(&tree_folder, "newer");
         fs::write(tree_folder.join(TABLE), "table").unwrap();
         fs::write(tree_folder.join(UNSTRIPPED), "elf").unwrap();
-        let kept = store.keep(&tree_folder, record()).unwrap();
+        let kept = store.keep(&tree_folder, record(), None).unwrap();
 
         let cached = store.cached(NAME).unwrap().unwrap();
         assert_eq!(cached.record, kept.record);
@@ -299,9 +317,25 @@ mod tests {
     fn an_older_kernel_has_one_vmlinux_and_one_without_a_table_has_none() {
         let folder = tempfile::tempdir().unwrap();
         tree(folder.path(), "image");
-        let kept = store(folder.path()).keep(folder.path(), record()).unwrap();
+        let kept = store(folder.path()).keep(folder.path(), record(), None).unwrap();
         assert!(kept.vmlinux().ends_with(VMLINUX));
         assert_eq!(kept.table(), None);
+    }
+
+    #[test]
+    fn what_a_twin_has_is_stored_once() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        tree(folder.path(), "image");
+        let twin = store.keep(folder.path(), record(), None).unwrap();
+        tree(folder.path(), "other image");
+        let record = BuildRecord { name: String::from("6.1-i386-base-lz4"), ..record() };
+        let kept = store.keep(folder.path(), record, Some(&twin)).unwrap();
+        let inode = |path: PathBuf| fs::metadata(path).unwrap().ino();
+        assert_eq!(inode(kept.vmlinux()), inode(twin.vmlinux()));
+        assert_ne!(inode(kept.image()), inode(twin.image()));
+        assert_eq!(fs::read(kept.image()).unwrap(), b"other image");
     }
 
     #[test]
@@ -309,7 +343,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         tree(folder.path(), "image");
         fs::remove_file(folder.path().join(IMAGE)).unwrap();
-        let error = store(folder.path()).keep(folder.path(), record()).unwrap_err();
+        let error = store(folder.path()).keep(folder.path(), record(), None).unwrap_err();
         assert!(error.to_string().ends_with("bzImage"), "{error}");
         assert!(store(folder.path()).cached(NAME).unwrap().is_none());
     }
@@ -324,7 +358,7 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             tree(folder.path(), "image");
-            let kept = store(folder.path()).keep(folder.path(), record()).unwrap();
+            let kept = store(folder.path()).keep(folder.path(), record(), None).unwrap();
             damage(kept.folder()).unwrap();
             assert!(store(folder.path()).cached(NAME).unwrap().is_none());
         }
