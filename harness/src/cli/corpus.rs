@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `relocheck corpus`: lists and fetches the kernels of the manifest.
+//! `relocheck corpus`: lists and fetches the kernels of the manifest, builds those that nobody ships.
 
 mod build;
 
@@ -17,7 +17,7 @@ use crate::exit::Exit;
 /// Get real kernels to check.
 ///
 /// A manifest names the kernels, and sets of them; the images are kept in the user's cache folder.
-/// Only `fetch` uses the network.
+/// Only `fetch` and `build` use the network.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

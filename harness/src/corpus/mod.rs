@@ -11,7 +11,7 @@
 //! }
 //! # Ok::<(), relocheck::corpus::CorpusError>(())
 //! ```
-//! Only [`Corpus::fetch`] uses the network.
+//! Only [`Corpus::fetch`] and [`build`] use the network.
 
 mod apt;
 pub mod build;
