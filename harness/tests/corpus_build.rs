@@ -139,7 +139,10 @@ fn a_family_is_built_once_and_the_second_time_nothing_is_done() {
     assert!(err.contains("nothing to do"), "{err}");
     // What is cached needs no source.
     fs::remove_dir_all(bench.cache().join("sources")).unwrap();
+    let killed = bench.cache().join("sources/.incoming-1/linux-source-1.0");
+    fs::create_dir_all(&killed).unwrap();
     said(&bench.build(&[]), 0);
+    assert!(!killed.exists());
 }
 
 #[test]

@@ -50,7 +50,9 @@ pub enum BuildError {
         problem: String,
     },
     /// The kernel's configuration did not come out as the fragments ask.
-    #[error("{} asks for `{asked}`, but the kernel's own rules make it `{got}`", fragment.display())]
+    #[error(
+        "{} asks for `{asked}`, but the kernel's own rules make it `{got}`", fragment.display()
+    )]
     Config {
         /// The fragment.
         fragment: PathBuf,

@@ -16,6 +16,7 @@ mod builtin;
 mod config;
 mod document;
 mod error;
+mod folder;
 mod matrix;
 mod recipe;
 mod run;

@@ -54,6 +54,8 @@ impl Builds {
         tools::check_always()?;
         let store = Store::of(&self.cache);
         let _lock = lock(&store, progress)?;
+        store.remove_incoming()?;
+        Sources::of(&self.cache).remove_incoming()?;
         let mut run = Run {
             builds: self,
             options,
@@ -120,10 +122,10 @@ struct OpenTree {
 
 impl Run<'_> {
     fn build(&mut self, build: &Build<'_>, position: &str) -> Result<Built, BuildError> {
-        tools::check(build.family.compiler, build.compressor)?;
         if let State::Current(cached) = self.builds.state(build)? {
             return Ok(Built { build: cached, took: None });
         }
+        tools::check(build.family.compiler, build.compressor)?;
         let name = build.name();
         let source = self.source(build.family)?;
         let begin = Instant::now();
@@ -156,12 +158,19 @@ impl Run<'_> {
     fn find_source(&self, series: &Name) -> Result<Source, BuildError> {
         let sources = Sources::of(&self.builds.cache);
         let cached = sources.cached(series)?;
-        match cached {
-            Some(source) if !self.options.update => Ok(source),
-            _ => {
-                let spec = self.builds.matrix.source(series).ok_or_else(|| no_series(series))?;
-                sources.newest(series, spec, self.progress)
+        if !self.options.update
+            && let Some(source) = cached
+        {
+            return Ok(source);
+        }
+        let spec = self.builds.matrix.source(series).ok_or_else(|| no_series(series))?;
+        match (sources.newest(series, spec, self.progress), cached) {
+            (Err(error), Some(source)) => {
+                let version = &source.record.version;
+                self.progress.note(&format!("{series}: using {version}, which is there: {error}"));
+                Ok(source)
             }
+            (newest, _) => newest,
         }
     }
 

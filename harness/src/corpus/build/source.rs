@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use liblzma::stream::{CONCATENATED, Stream};
 use serde::{Deserialize, Serialize};
 
+use super::folder::{INCOMING, remove, remove_incoming};
 use super::{BuildError, SourceSpec};
 use crate::corpus::apt::{Host, Suite};
 use crate::corpus::{Architecture, Cache, CorpusError, Name, Progress, Sha256Sum, Task};
@@ -61,6 +62,14 @@ impl<'a> Sources<'a> {
 
     fn root(&self) -> PathBuf {
         self.cache.root().join("sources")
+    }
+
+    /// Removes what a process left that was killed while it unpacked.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_incoming(&self) -> Result<(), BuildError> {
+        remove_incoming(&self.root())
     }
 
     /// The unpacked source of a series, if it is there.
@@ -153,7 +162,7 @@ impl<'a> Sources<'a> {
         let root = self.root();
         fs::create_dir_all(&root).map_err(BuildError::file("create", &root))?;
         let incoming = tempfile::Builder::new()
-            .prefix(".incoming-")
+            .prefix(INCOMING)
             .tempdir_in(&root)
             .map_err(BuildError::file("write in", &root))?;
         let broken = |problem: String| BuildError::Source {
@@ -180,16 +189,6 @@ impl<'a> Sources<'a> {
         let incoming = incoming.keep();
         fs::rename(&incoming, &folder).map_err(BuildError::file("write", &folder))?;
         Ok(Source { record: record.clone(), tree: folder.join(TREE) })
-    }
-}
-
-/// Removes a folder, which need not be there.
-pub fn remove(folder: &Path) -> Result<(), BuildError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(BuildError::file("remove", folder)(error))
-        }
-        _ => Ok(()),
     }
 }
 

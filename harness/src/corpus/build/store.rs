@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::BuildError;
-use super::source::{SourceRecord, remove};
+use super::folder::{INCOMING, remove, remove_incoming};
+use super::source::SourceRecord;
 use super::tools::Toolchain;
 use crate::corpus::cache::sum_of;
 use crate::corpus::{Cache, Sha256Sum};
@@ -153,8 +154,20 @@ impl Store {
         &self.root
     }
 
+    fn kept(&self) -> PathBuf {
+        self.root.join("kept")
+    }
+
     fn folder(&self, name: &str) -> PathBuf {
-        self.root.join("kept").join(name)
+        self.kept().join(name)
+    }
+
+    /// Removes what a process left that was killed while it kept a build.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_incoming(&self) -> Result<(), BuildError> {
+        remove_incoming(&self.kept())
     }
 
     /// The build of that name, if it is there with all its files. Only the image's sum is looked
@@ -201,10 +214,10 @@ impl Store {
         twin: Option<&CachedBuild>,
     ) -> Result<CachedBuild, BuildError> {
         let folder = self.folder(&record.name);
-        let parent = self.root.join("kept");
+        let parent = self.kept();
         fs::create_dir_all(&parent).map_err(BuildError::file("create", &parent))?;
         let incoming = tempfile::Builder::new()
-            .prefix(".incoming-")
+            .prefix(INCOMING)
             .tempdir_in(&parent)
             .map_err(BuildError::file("write in", &parent))?;
         for (file, always) in KEPT {

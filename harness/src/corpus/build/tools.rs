@@ -53,8 +53,9 @@ impl Toolchain {
     /// Asks the programs of a compiler for their versions.
     ///
     /// # Errors
-    /// A program does not run.
+    /// A program is missing or does not run.
     pub fn of(compiler: Compiler) -> Result<Toolchain, BuildError> {
+        complain(&absent(tools_of(compiler)))?;
         let (compiler, linker) = match compiler {
             Compiler::Gcc => ("gcc", "ld"),
             Compiler::Clang => ("clang", "ld.lld"),
@@ -68,7 +69,7 @@ impl Toolchain {
 /// # Errors
 /// Something is missing; the error names all of it.
 pub fn check_always() -> Result<(), BuildError> {
-    let mut missing: Vec<Tool> = ALWAYS.into_iter().filter(|tool| !is_there(tool.name)).collect();
+    let mut missing = absent(&ALWAYS);
     // Without a compiler nobody can say whether the header is there.
     if is_there("gcc") && !compiles_with(HEADER.name) {
         missing.push(HEADER);
@@ -90,12 +91,20 @@ pub fn check(compiler: Compiler, compressor: Compressor) -> Result<(), BuildErro
         Compressor::Lz4 => tool("lz4", "lz4"),
         Compressor::Zstd => tool("zstd", "zstd"),
     };
-    let compiler: &[Tool] = match compiler {
+    let mut missing = absent(tools_of(compiler));
+    missing.extend(absent(&[compressor]));
+    complain(&missing)
+}
+
+fn tools_of(compiler: Compiler) -> &'static [Tool] {
+    match compiler {
         Compiler::Gcc => &[],
         Compiler::Clang => &CLANG,
-    };
-    let needed = compiler.iter().copied().chain([compressor]);
-    complain(&needed.filter(|tool| !is_there(tool.name)).collect::<Vec<_>>())
+    }
+}
+
+fn absent(tools: &[Tool]) -> Vec<Tool> {
+    tools.iter().copied().filter(|tool| !is_there(tool.name)).collect()
 }
 
 fn complain(missing: &[Tool]) -> Result<(), BuildError> {

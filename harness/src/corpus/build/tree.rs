@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::BuildError;
+use super::folder::remove;
 use super::matrix::Build;
 use super::recipe::{ENVIRONMENT, make_arguments};
-use super::source::remove;
 use crate::corpus::Sha256Sum;
 
 /// The file in the tree that says what it was made for.
