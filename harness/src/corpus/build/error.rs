@@ -15,7 +15,8 @@ pub enum BuildError {
     Corpus(#[from] CorpusError),
     /// The matrix has nothing of that name.
     #[error(
-        "nothing to build is called `{name}`; there are the series {series} and the variants {variants}, and `relocheck corpus build --list` shows all names"
+        "nothing to build is called `{name}`; there are the series {series} and the variants \
+         {variants}, and `relocheck corpus build --list` shows all names"
     )]
     Unknown {
         /// The name that was asked for.

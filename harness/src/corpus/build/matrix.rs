@@ -219,8 +219,8 @@ mod tests {
         [source.\"6.1\"]\nsuites = [\"bookworm\"]\npackage = \"linux-source-6.1\"\n\
         [source.\"7.2\"]\nsuites = [\"sid\"]\npackage = \"linux-source-7.2\"\n";
 
-    const BASE: &str = "[[variant]]\nname = \"base\"\ndescription = \"\"\nseries = [\"7.2\", \"6.1\"]\n\
-        architectures = [\"x86_64\", \"i386\"]\nfragments = [\"tiny\", \"kaslr\"]\n\
+    const BASE: &str = "[[variant]]\nname = \"base\"\ndescription = \"\"\n\
+        series = [\"7.2\", \"6.1\"]\narchitectures = [\"x86_64\", \"i386\"]\nfragments = [\"tiny\", \"kaslr\"]\n\
         compressors = [\"xz\", \"gzip\"]\n";
 
     fn parse(text: &str) -> Result<Matrix, CorpusError> {
