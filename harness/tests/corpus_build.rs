@@ -2,11 +2,13 @@
 //! `relocheck corpus build` from the command line to the cache, with a stand-in for a kernel's source: its Makefile
 //! takes the same targets and leaves the same files.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -31,6 +33,8 @@ allnoconfig:
 \t@grep -v BROKEN $(KCONFIG_ALLCONFIG) > $(O)/.config
 \t@echo configured >> $(O)/steps
 bzImage:
+\t@touch $(O)/../../begun
+\t@for i in `seq 600`; do [ -e $(O)/../../slow ] && sleep 0.05; done; true
 \t@if [ -e $(O)/../../fail ] && grep -q XZ $(O)/.config; then echo 'xz: out of memory'; exit 1; fi
 \t@mkdir -p $(O)/arch/x86/boot/compressed $(O)/include/config
 \t@cd $(O) && touch vmlinux System.map arch/x86/boot/compressed/vmlinux include/config/kernel.release
@@ -93,13 +97,22 @@ impl Bench {
 
     /// Runs a build with the programs of this machine, too.
     fn build(&self, arguments: &[&str]) -> Output {
+        self.build_with(&self.programs(), arguments)
+    }
+
+    fn programs(&self) -> OsString {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let paths = [self.bin()].into_iter().chain(std::env::split_paths(&path));
-        self.build_with(&std::env::join_paths(paths).unwrap(), arguments)
+        std::env::join_paths(paths).unwrap()
     }
 
     fn build_with(&self, path: &OsStr, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_relocheck"))
+        self.command(path, arguments).output().unwrap()
+    }
+
+    fn command(&self, path: &OsStr, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_relocheck"));
+        command
             .args(["corpus", "build", "--builds", "builds.toml"])
             .args(arguments)
             .current_dir(self.path())
@@ -107,9 +120,8 @@ impl Bench {
             .env("PATH", path)
             // None of this may get into an image.
             .env("CFLAGS", "-march=native")
-            .env("KBUILD_BUILD_TIMESTAMP", "today")
-            .output()
-            .unwrap()
+            .env("KBUILD_BUILD_TIMESTAMP", "today");
+        command
     }
 }
 
@@ -179,6 +191,33 @@ fn a_build_that_fails_shows_the_end_of_its_log_and_the_others_go_on() {
     let (out, _) = said(&bench.build(&["1.0"]), 0);
     assert!(out.contains(" cached ") && out.contains(" built in "), "{out}");
     assert!(!steps.exists());
+}
+
+#[test]
+fn after_a_kill_nobody_builds_in_the_tree_before_make_ends() {
+    let bench = Bench::new();
+    let builds = bench.cache().join("builds");
+    fs::create_dir_all(&builds).unwrap();
+    fs::write(builds.join("slow"), "").unwrap();
+    let start = || {
+        let mut command = bench.command(&bench.programs(), &["1.0-i386-tiny-xz"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut killed = start();
+    while !builds.join("begun").exists() {
+        assert!(killed.try_wait().unwrap().is_none(), "ended before make began");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let mut next = start();
+    let mut errors = BufReader::new(next.stderr.take().unwrap());
+    let mut line = String::new();
+    errors.read_line(&mut line).unwrap();
+    assert_eq!(line, "another relocheck is building: waiting for it to end\n");
+    fs::remove_file(builds.join("slow")).unwrap();
+    errors.read_to_string(&mut line).unwrap();
+    assert!(next.wait().unwrap().success(), "{line}");
 }
 
 #[test]

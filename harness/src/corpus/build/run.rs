@@ -2,7 +2,7 @@
 //! Makes the builds that are not cached: family by family, each in one tree.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Builds {
     ) -> Result<Vec<(String, Result<Built, BuildError>)>, BuildError> {
         tools::check_always()?;
         let store = Store::of(&self.cache);
-        let _lock = lock(&store, progress)?;
+        let lock = lock(&store, progress)?;
         store.remove_incoming()?;
         Sources::of(&self.cache).remove_incoming()?;
         let mut run = Run {
@@ -61,6 +61,7 @@ impl Builds {
             options,
             progress,
             store,
+            lock,
             sources: BTreeMap::new(),
             tree: None,
             start: Instant::now(),
@@ -87,7 +88,8 @@ fn lock(store: &Store, progress: &Progress) -> Result<File, BuildError> {
     let root = store.root();
     fs::create_dir_all(root).map_err(BuildError::file("create", root))?;
     let path = root.join("lock");
-    let lock = File::create(&path).map_err(BuildError::file("create", &path))?;
+    let lock = OpenOptions::new().read(true).append(true).create(true).open(&path);
+    let lock = lock.map_err(BuildError::file("create", &path))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -106,6 +108,7 @@ struct Run<'a> {
     options: Options,
     progress: &'a Progress,
     store: Store,
+    lock: File,
     sources: BTreeMap<Name, Fetched>,
     tree: Option<OpenTree>,
     start: Instant,
@@ -215,7 +218,8 @@ impl Run<'_> {
         let family = build.family.name.clone();
         let folder: PathBuf = self.store.root().join("trees").join(&family);
         let digest = family_digest(build, &source.record, toolchain);
-        let tree = Tree::open(folder, source.tree.clone(), &digest, self.options.jobs)?;
+        let lock = self.lock.try_clone().map_err(BuildError::file("use", self.store.root()))?;
+        let tree = Tree::open(folder, source.tree.clone(), &digest, self.options.jobs, lock)?;
         Ok(OpenTree { family, tree, last: None, failed: false })
     }
 

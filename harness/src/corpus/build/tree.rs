@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::BuildError;
 use super::folder::remove;
@@ -32,11 +32,12 @@ pub struct Tree {
     folder: PathBuf,
     source: PathBuf,
     jobs: NonZero<usize>,
+    lock: File,
 }
 
 impl Tree {
     /// Opens the tree in `folder`. What an interrupted build left there is used if it was for the
-    /// same family with the same digest.
+    /// same family with the same digest. `lock` is the file that says that somebody is building.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -45,6 +46,7 @@ impl Tree {
         source: PathBuf,
         digest: &Sha256Sum,
         jobs: NonZero<usize>,
+        lock: File,
     ) -> Result<Tree, BuildError> {
         let mark = folder.join(MARK);
         if fs::read_to_string(&mark).ok().as_deref() != Some(digest.as_str()) {
@@ -52,7 +54,7 @@ impl Tree {
             fs::create_dir_all(&folder).map_err(BuildError::file("create", &folder))?;
             fs::write(&mark, digest.as_str()).map_err(BuildError::file("write", &mark))?;
         }
-        Ok(Tree { folder, source, jobs })
+        Ok(Tree { folder, source, jobs, lock })
     }
 
     /// The folder.
@@ -79,6 +81,9 @@ impl Tree {
         let open = || OpenOptions::new().append(true).open(log);
         let output = open().map_err(BuildError::file("write", log))?;
         let errors = open().map_err(BuildError::file("write", log))?;
+        // Make holds the lock, too: should this process be killed, nobody else builds in the tree
+        // before make ends. The file is empty, so it does as standard input.
+        let lock = self.lock.try_clone().map_err(BuildError::file("write", log))?;
         let command = &mut Command::new("make");
         command.env_clear();
         // Nothing of the user's environment may change the image.
@@ -94,7 +99,7 @@ impl Tree {
             .arg(path_argument("O", &self.folder)?)
             .args(make_arguments(build))
             .arg(target)
-            .stdin(Stdio::null())
+            .stdin(lock)
             .stdout(output)
             .stderr(errors)
             .status()
@@ -160,7 +165,8 @@ mod tests {
         let folder = cache.path().join("trees/6.1-i386-base");
         let open = |digit| {
             let (folder, source) = (folder.clone(), PathBuf::from("/nowhere"));
-            Tree::open(folder, source, &sum(digit), NonZero::<usize>::MIN).unwrap()
+            let lock = tempfile::tempfile().unwrap();
+            Tree::open(folder, source, &sum(digit), NonZero::<usize>::MIN, lock).unwrap()
         };
         let object = folder.join("built.o");
         open("1");
