@@ -138,7 +138,7 @@ fn wrong_arguments() -> Result<(), Failed> {
         (&["corpus", "list", "no-such-set"], "default, generations"),
         (&["corpus", "path", "no-such-kernel"], "no-such-kernel"),
         (&["corpus", "--manifest", "absent.toml", "list"], "absent.toml"),
-        (&["corpus", "build", "no-such-series"], "5.10, 6.1, 6.12, 7.2"),
+        (&["corpus", "build", "no-such-series"], "6.1, 7.2, 5.10, 6.12"),
         (&["corpus", "build", "--builds", "absent.toml"], "absent.toml"),
         (&["corpus", "build", "--list", "--jobs", "2"], "--jobs"),
         (&["corpus", "build", "--jobs", "0"], "--jobs"),

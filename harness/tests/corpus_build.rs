@@ -49,7 +49,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let bench = Bench { folder: TempDir::new().unwrap() };
-        let source = bench.cache().join("sources/1.0");
+        let source = bench.cache().join("sources/linux-source-1.0");
         fs::create_dir_all(source.join("linux")).unwrap();
         fs::write(source.join("linux/Makefile"), MAKEFILE).unwrap();
         let record = format!(

@@ -17,6 +17,8 @@ pub struct Family {
     pub name: String,
     /// The series, such as `6.1`.
     pub series: Name,
+    /// Where its source comes from.
+    pub source: SourceSpec,
     /// The word size.
     pub arch: Arch,
     /// The variant's name.
@@ -62,11 +64,10 @@ impl Build<'_> {
     }
 }
 
-/// All families, in the order in which they are built, and where their sources come from.
+/// All families, in the order in which they are built.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     families: Vec<Family>,
-    sources: BTreeMap<Name, SourceSpec>,
 }
 
 impl Matrix {
@@ -110,8 +111,9 @@ impl Matrix {
         }
         let mut families: Vec<Family> = Vec::new();
         for variant in &document.variants {
-            if let Some(problem) = problem_of(variant, &document) {
-                return refuse(format!("variant `{}`: {problem}", variant.name));
+            let wrong = |problem: String| refuse(format!("variant `{}`: {problem}", variant.name));
+            if let Some(problem) = problem_of(variant) {
+                return wrong(problem);
             }
             let mut config = Config::default();
             for name in &variant.fragments {
@@ -119,10 +121,16 @@ impl Matrix {
                 config.add(&place, &text)?;
             }
             for series in &variant.series {
+                let Some(source) = document.sources.get(series) else {
+                    return wrong(format!(
+                        "`series` names `{series}`, expected one that has a `source`"
+                    ));
+                };
                 for &arch in &variant.architectures {
                     let family = Family {
                         name: format!("{series}-{arch}-{}", variant.name),
                         series: series.clone(),
+                        source: source.clone(),
                         arch,
                         variant: variant.name.clone(),
                         description: variant.description.clone(),
@@ -138,7 +146,7 @@ impl Matrix {
                 }
             }
         }
-        Ok(Matrix { families, sources: document.sources })
+        Ok(Matrix { families })
     }
 
     /// Every build, in the order in which they are built.
@@ -156,17 +164,10 @@ impl Matrix {
     pub fn select(&self, words: &[String]) -> Result<Vec<Build<'_>>, BuildError> {
         for word in words {
             if !self.builds().any(|build| build.is_meant_by(word)) {
-                let mut variants: Vec<&str> = Vec::new();
-                for family in &self.families {
-                    if !variants.contains(&family.variant.as_str()) {
-                        variants.push(family.variant.as_str());
-                    }
-                }
-                let series: Vec<&str> = self.sources.keys().map(Name::as_str).collect();
                 return Err(BuildError::Unknown {
                     name: word.clone(),
-                    series: series.join(", "),
-                    variants: variants.join(", "),
+                    series: self.each(|family| family.series.as_str()),
+                    variants: self.each(|family| family.variant.as_str()),
                 });
             }
         }
@@ -176,14 +177,20 @@ impl Matrix {
         Ok(self.builds().filter(meant).collect())
     }
 
-    /// Where the source of a series comes from; `None` where the matrix has no such series.
-    pub fn source(&self, series: &Name) -> Option<&SourceSpec> {
-        self.sources.get(series)
+    /// What the families have of something, each once.
+    fn each<'a>(&'a self, name: impl Fn(&'a Family) -> &'a str) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        for family in &self.families {
+            if !names.contains(&name(family)) {
+                names.push(name(family));
+            }
+        }
+        names.join(", ")
     }
 }
 
 /// What is wrong with a variant, if anything.
-fn problem_of(variant: &Variant, document: &Document) -> Option<String> {
+fn problem_of(variant: &Variant) -> Option<String> {
     for (field, empty) in [
         ("series", variant.series.is_empty()),
         ("architectures", variant.architectures.is_empty()),
@@ -193,9 +200,6 @@ fn problem_of(variant: &Variant, document: &Document) -> Option<String> {
         if empty {
             return Some(format!("`{field}` is empty, expected at least one"));
         }
-    }
-    if let Some(series) = variant.series.iter().find(|name| !document.sources.contains_key(name)) {
-        return Some(format!("`series` names `{series}`, expected one that has a `source`"));
     }
     let mut seen = Vec::new();
     for compressor in &variant.compressors {
@@ -264,7 +268,7 @@ mod tests {
         assert_eq!(names(&matrix, &["lz", "6.1-i386-lz"]), ["6.1-i386-lz-lz4"]);
         assert_eq!(names(&matrix, &["6.1"]).len(), 5);
         let error = matrix.select(&[String::from("6.2")]).unwrap_err().to_string();
-        assert!(error.contains("`6.2`") && error.contains("6.1, 7.2"), "{error}");
+        assert!(error.contains("`6.2`") && error.contains("7.2, 6.1"), "{error}");
         assert!(error.contains("base, lz"), "{error}");
     }
 

@@ -97,8 +97,8 @@ impl Builds {
     /// The cache cannot be read, or the compiler does not run.
     pub fn state(&self, build: &Build<'_>) -> Result<State, BuildError> {
         let Some(cached) = self.get(build)? else { return Ok(State::Absent) };
+        let source = Sources::of(&self.cache).cached(&build.family.source.package)?;
         // A source that is not there any more cannot have changed.
-        let source = Sources::of(&self.cache).cached(&build.family.series)?;
         let source = source.map_or_else(|| cached.record.source.clone(), |source| source.record);
         let toolchain = Toolchain::of(build.family.compiler)?;
         let digest = recipe::build_digest(build, &source, &toolchain);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::matrix::{Build, Family};
 use super::recipe::{build_digest, family_digest, make_arguments};
-use super::source::{Source, Sources};
+use super::source::{Source, SourceRecord, Sources};
 use super::store::{BuildRecord, CachedBuild, SCHEMA, Store};
 use super::tools::{self, Toolchain};
 use super::tree::Tree;
@@ -147,30 +147,29 @@ impl Run<'_> {
 
     /// The source of a family, asked for once in a run.
     fn source(&mut self, family: &Family) -> Result<Source, BuildError> {
-        if !self.sources.contains_key(&family.series) {
-            let fetched = self.find_source(&family.series).map_err(Arc::new);
-            self.sources.insert(family.series.clone(), fetched);
-        }
-        match self.sources.get(&family.series) {
-            Some(Ok(source)) => Ok(source.clone()),
-            Some(Err(error)) => Err(BuildError::Shared(Arc::clone(error))),
-            None => Err(no_series(&family.series)),
-        }
+        let fetched = match self.sources.get(&family.series) {
+            Some(fetched) => fetched.clone(),
+            None => {
+                let fetched = self.find_source(family).map_err(Arc::new);
+                self.sources.insert(family.series.clone(), fetched.clone());
+                fetched
+            }
+        };
+        fetched.map_err(BuildError::Shared)
     }
 
-    fn find_source(&self, series: &Name) -> Result<Source, BuildError> {
+    fn find_source(&self, family: &Family) -> Result<Source, BuildError> {
         let sources = Sources::of(&self.builds.cache);
-        let cached = sources.cached(series)?;
+        let cached = sources.cached(&family.source.package)?;
         if !self.options.update
             && let Some(source) = cached
         {
             return Ok(source);
         }
-        let spec = self.builds.matrix.source(series).ok_or_else(|| no_series(series))?;
-        match (sources.newest(series, spec, self.progress), cached) {
+        match (sources.newest(&family.source, self.progress), cached) {
             (Err(error), Some(source)) => {
-                let version = &source.record.version;
-                self.progress.note(&format!("{series}: using {version}, which is there: {error}"));
+                let SourceRecord { package, version, .. } = &source.record;
+                self.progress.note(&format!("using {package} {version}, which is there: {error}"));
                 Ok(source)
             }
             (newest, _) => newest,
@@ -230,12 +229,5 @@ impl Run<'_> {
             Some(open) if !open.failed => open.tree.remove(),
             _ => Ok(()),
         }
-    }
-}
-
-fn no_series(series: &Name) -> BuildError {
-    BuildError::Source {
-        package: series.to_string(),
-        problem: String::from("the matrix has no source for this series"),
     }
 }

@@ -72,12 +72,12 @@ impl<'a> Sources<'a> {
         remove_incoming(&self.root())
     }
 
-    /// The unpacked source of a series, if it is there.
+    /// The unpacked source of a package, if it is there.
     ///
     /// # Errors
     /// It is there and cannot be read.
-    pub fn cached(&self, series: &Name) -> Result<Option<Source>, BuildError> {
-        let folder = self.root().join(series.as_str());
+    pub fn cached(&self, package: &Name) -> Result<Option<Source>, BuildError> {
+        let folder = self.root().join(package.as_str());
         let path = folder.join(RECORD);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -91,25 +91,20 @@ impl<'a> Sources<'a> {
         Ok(Some(Source { record, tree: folder.join(TREE) }))
     }
 
-    /// The newest source of a series: fetched and unpacked unless the cache has it.
+    /// The newest source that Debian has: fetched and unpacked unless the cache has it.
     ///
     /// # Errors
     /// No suite has it, or it cannot be fetched or unpacked.
-    pub fn newest(
-        &self,
-        series: &Name,
-        spec: &SourceSpec,
-        progress: &Progress,
-    ) -> Result<Source, BuildError> {
-        let task = progress.task(series.as_str());
+    pub fn newest(&self, spec: &SourceSpec, progress: &Progress) -> Result<Source, BuildError> {
+        let task = progress.task(spec.package.as_str());
         // Whoever fetches kernels uses the same folders of apt.
         let _writer = self.cache.writer(|| {
             progress.note("another relocheck is fetching: waiting for it to end");
         })?;
         let mut refusals = Vec::new();
         for suite in &spec.suites {
-            task.stage(format!("asking {suite} for {}", spec.package));
-            match self.newest_in(series, spec, suite, &task) {
+            task.stage(format!("asking {suite}"));
+            match self.newest_in(spec, suite, &task) {
                 Ok(source) => return Ok(source),
                 Err(BuildError::Corpus(error)) => refusals.push(error),
                 Err(error) => return Err(error),
@@ -120,7 +115,6 @@ impl<'a> Sources<'a> {
 
     fn newest_in(
         &self,
-        series: &Name,
         spec: &SourceSpec,
         suite: &Name,
         task: &Task,
@@ -144,21 +138,16 @@ impl<'a> Sources<'a> {
             suite: suite.to_string(),
             sha256: package.sha256.clone(),
         };
-        if let Some(source) = self.cached(series)?.filter(|source| source.record == record) {
+        if let Some(source) = self.cached(&spec.package)?.filter(|source| source.record == record) {
             return Ok(source);
         }
         let download = offer.download(package, task)?;
-        task.stage(format!("unpacking {}", package.package));
-        self.unpack(series, download.path(), &record)
+        task.stage(String::from("unpacking"));
+        self.unpack(download.path(), &record)
     }
 
-    /// Unpacks a package file, in place of what the series had before.
-    fn unpack(
-        &self,
-        series: &Name,
-        deb: &Path,
-        record: &SourceRecord,
-    ) -> Result<Source, BuildError> {
+    /// Unpacks a package file, in place of an older one of that package.
+    fn unpack(&self, deb: &Path, record: &SourceRecord) -> Result<Source, BuildError> {
         let root = self.root();
         fs::create_dir_all(&root).map_err(BuildError::file("create", &root))?;
         let incoming = tempfile::Builder::new()
@@ -184,7 +173,7 @@ impl<'a> Sources<'a> {
         let text = toml::to_string(record).map_err(|error| broken(error.to_string()))?;
         fs::write(&path, text).map_err(BuildError::file("write", &path))?;
 
-        let folder = root.join(series.as_str());
+        let folder = root.join(&record.package);
         remove(&folder)?;
         let incoming = incoming.keep();
         fs::rename(&incoming, &folder).map_err(BuildError::file("write", &folder))?;
@@ -281,22 +270,22 @@ mod tests {
     fn a_source_in_the_cache_says_where_it_is_from() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().to_owned());
-        let series = Name::try_from(String::from("6.1")).unwrap();
-        assert!(Sources::of(&cache).cached(&series).unwrap().is_none());
+        let package = Name::try_from(String::from("linux-source-6.1")).unwrap();
+        assert!(Sources::of(&cache).cached(&package).unwrap().is_none());
         let record = SourceRecord {
             package: String::from("linux-source-6.1"),
             version: String::from("6.1.1-1"),
             suite: String::from("bookworm"),
             sha256: Sha256Sum::try_from("1".repeat(64)).unwrap(),
         };
-        let path = folder.path().join("sources/6.1");
+        let path = folder.path().join("sources/linux-source-6.1");
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join(RECORD), toml::to_string(&record).unwrap()).unwrap();
-        let source = Sources::of(&cache).cached(&series).unwrap().unwrap();
+        let source = Sources::of(&cache).cached(&package).unwrap().unwrap();
         assert_eq!(source.record, record);
         assert_eq!(source.tree, path.join("linux"));
         fs::write(path.join(RECORD), "package = 1").unwrap();
-        let error = Sources::of(&cache).cached(&series).unwrap_err().to_string();
+        let error = Sources::of(&cache).cached(&package).unwrap_err().to_string();
         assert!(error.contains("source.toml") && error.contains("remove"), "{error}");
     }
 }
