@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `relocheck corpus`: lists, fetches and looks after the kernels of the manifest.
+//! `relocheck corpus`: lists, fetches and looks after the kernels of the manifest, builds those that nobody ships.
 
+mod build;
 mod fetch;
 mod keep;
 mod list;
@@ -16,7 +17,7 @@ use crate::exit::Exit;
 /// Get real kernels to check.
 ///
 /// A manifest names the kernels, and sets of them; the images are kept in the user's cache folder.
-/// Only `fetch` uses the network.
+/// Only `fetch` and `build` use the network.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -99,6 +100,7 @@ Example:
         /// The entry
         name: String,
     },
+    Build(build::Args),
 }
 
 /// Runs the command.
@@ -106,13 +108,17 @@ Example:
 /// # Errors
 /// The manifest or the cache cannot be used, or an entry that was asked for is not cached.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let corpus = Corpus::open(args.manifest.as_deref()).map_err(classify)?;
+    let open = || Corpus::open(args.manifest.as_deref()).map_err(classify);
     match args.action {
-        Action::List { set, format } => list::list(&corpus, &set, format),
-        Action::Fetch { set } => fetch::fetch(&corpus, &set),
-        Action::Verify { set } => keep::verify(&corpus, &set),
-        Action::Prune { dry_run } => keep::prune(&corpus, dry_run),
-        Action::Path { name } => list::path(&corpus, &name),
+        Action::List { set, format } => list::list(&open()?, &set, format),
+        Action::Fetch { set } => fetch::fetch(&open()?, &set),
+        Action::Verify { set } => keep::verify(&open()?, &set),
+        Action::Prune { dry_run } => keep::prune(&open()?, dry_run),
+        Action::Path { name } => list::path(&open()?, &name),
+        Action::Build(_) if args.manifest.is_some() => Err(Failure::usage(anyhow::anyhow!(
+            "--manifest says nothing of what to build: use --builds"
+        ))),
+        Action::Build(builds) => build::run(&builds),
     }
 }
 

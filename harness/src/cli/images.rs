@@ -10,6 +10,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::{Failure, complain};
 use crate::campaign::nightly::Named;
 use crate::campaign::{ImageFailure, Input};
+use crate::corpus::build::Builds;
 use crate::corpus::{Corpus, Entry};
 use crate::exit::Exit;
 
@@ -50,11 +51,18 @@ fn built_in(directory: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
+/// The set of all kernels that `relocheck corpus build` made.
+const BUILDS: &str = "builds";
+
 /// The fetched images of a corpus set, each once: entries that follow a suite often mean the image of
 /// one that names a version, and the first of them gives the name.
 pub fn of_set(set: &str) -> Result<Vec<Input>, Failure> {
     let mut seen = BTreeSet::new();
     let entries = named(set)?;
+    if entries.is_empty() {
+        let nothing = anyhow!("no kernel is built yet: run `relocheck corpus build`");
+        return Err(Failure::cannot_judge(nothing));
+    }
     let count = entries.len();
     let image = |image: Named| {
         image.map_err(|(name, failure)| Failure {
@@ -70,8 +78,11 @@ pub fn of_set(set: &str) -> Result<Vec<Input>, Failure> {
     Ok(inputs)
 }
 
-/// The images of a corpus set, fetched or not.
+/// The images of a corpus set, fetched or not; of the set of builds those that there are.
 pub fn named(set: &str) -> Result<Vec<Named>, Failure> {
+    if set == BUILDS {
+        return builds();
+    }
     let corpus = Corpus::open(None).map_err(Failure::usage)?;
     let entries = corpus.set(set).map_err(Failure::usage)?;
     let image = |entry: &Entry| {
@@ -84,4 +95,24 @@ pub fn named(set: &str) -> Result<Vec<Named>, Failure> {
         Ok(Input { name: name.clone(), path: cached.path })
     };
     Ok(entries.into_par_iter().map(image).collect())
+}
+
+/// The cached builds of the built-in matrix, but for those that are not relocatable: they are there to be refused.
+fn builds() -> Result<Vec<Named>, Failure> {
+    let builds = Builds::open(None).map_err(Failure::cannot_judge)?;
+    let mut named = Vec::new();
+    let mut absent = 0;
+    for build in builds.select(&[]).map_err(Failure::cannot_judge)? {
+        match builds.get(&build).map_err(Failure::cannot_judge)? {
+            Some(cached) if build.family.is_relocatable() => {
+                named.push(Ok(Input { name: build.name(), path: cached.image() }));
+            }
+            Some(_) => {}
+            None => absent += 1,
+        }
+    }
+    if absent > 0 {
+        complain(format_args!("{absent} builds of the matrix are not built yet, and not checked"));
+    }
+    Ok(named)
 }

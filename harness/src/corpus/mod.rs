@@ -11,10 +11,11 @@
 //! }
 //! # Ok::<(), relocheck::corpus::CorpusError>(())
 //! ```
-//! Only [`Corpus::fetch`] uses the network.
+//! Only [`Corpus::fetch`] and [`build`] use the network.
 
 mod apt;
 mod archive;
+pub mod build;
 mod cache;
 mod cargo;
 mod error;
