@@ -244,8 +244,14 @@ fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
     for part in [1, 2] {
         reports::write(dir, &format!("part-{part}.json"), &reports::part(part))?;
     }
-    let history = reports::part(1);
-    History::open(&dir.join("history.db"))?.record(&history)?;
+    let mut night = reports::part(1);
+    if let Some(campaign) = &mut night.campaign {
+        campaign.name = "nightly".into();
+        campaign.partition = None;
+    }
+    History::open(&dir.join("history.db"))?.record(&night)?;
+    let plan = "schema = 1\nname = \"nightly\"\n[[run]]\nimages = [\"bzImage\"]\ncases = 1\n";
+    std::fs::write(dir.join("nightly.toml"), plan)?;
     Ok(())
 }
 

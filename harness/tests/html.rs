@@ -69,7 +69,7 @@ fn a_file_that_cannot_be_used_is_one_line() {
     std::fs::write(dir.path().join("old.json"), old).unwrap();
     for (arguments, file, hint) in [
         (&["report", "html", "absent"][..], "absent", "No such file"),
-        (&["report", "html", "text"], "text", "line 1"),
+        (&["report", "html", "text"], "text", "expected a report"),
         (&["report", "html", "."], ".", "expected a report"),
         (&["report", "html", "old.json"], "old.json", "version"),
         (&["report", "html", "report.json", "-o", "no/where"], "no/where", "No such file"),

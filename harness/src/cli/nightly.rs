@@ -36,7 +36,7 @@ use crate::report::{self, Format, Past};
 #[command(after_help = "\
 Examples:
   relocheck nightly nightly.toml
-  relocheck nightly nightly.toml --output /srv/relocheck/tonight
+  relocheck nightly nightly.toml --output tonight
   relocheck nightly nightly.toml --partition 2/4          one of four machines; then `relocheck report merge`")]
 pub struct Args {
     /// The plan.
