@@ -14,8 +14,8 @@ use crate::exit::Exit;
 /// Make kernels from Debian's kernel sources
 ///
 /// A matrix says which: series, word sizes, options, compilers, compressors. What is cached and would come out the same
-/// is not made again. The exit code is 0 if everything that was asked for is there then, else 125. Sources take 1.7 GB
-/// of the cache for each series, a kernel up to 30 MB; corpus/BUILDS.md tells more.
+/// is not made again. The exit code is 0 if everything that was asked for is there then, else 125. Sources take up to
+/// 1.8 GB of the cache for each series, a kernel up to 30 MB; corpus/BUILDS.md tells more.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

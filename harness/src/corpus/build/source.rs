@@ -15,7 +15,7 @@ use super::{BuildError, SourceSpec};
 use crate::corpus::apt::{Host, Suite};
 use crate::corpus::{Architecture, Cache, CorpusError, Name, Progress, Sha256Sum, Task};
 
-/// No source unpacks to more: bytes. Those of 2026 unpack to 1.7 GB.
+/// No source unpacks to more: bytes. Those of 2026 unpack to 1.8 GB.
 const UNPACKED_LIMIT: u64 = 8 << 30;
 
 /// Memory that an xz stream may ask for, in bytes: `xz -9` needs 65 MiB.
