@@ -39,7 +39,7 @@ lint: prerequisites
 
 # Without kernels the tests that need them skip themselves; that is said here, and again by them.
 test: lint build
-	@$(RELOCHECK) corpus fetch default || { \
+	@$(RELOCHECK) corpus fetch tests || { \
 		echo '*** make test: NOT ALL KERNELS COULD BE FETCHED (see above).' >&2; \
 		echo '*** make test: tests that need a missing kernel will skip themselves.' >&2; \
 	}
