@@ -67,11 +67,12 @@ fn builds() -> Vec<Trial> {
         Ok(cached)
     };
     let trial = |(name, family, build): (String, String, CachedBuild)| {
+        let test_name = format!("build_{name}");
         let test = move || {
             let any = Some("any compressor");
             compare(&name, build.image(), CASES_OF_GENERATION, "builds", &family, any)
         };
-        Trial::test(format!("build_{}", build.name()), test)
+        Trial::test(test_name, test)
     };
     let missing = |why: String| {
         eprintln!("SKIPPED: kernels built from source: {why}");
@@ -118,8 +119,7 @@ fn compare(
     settings.set_snapshot_path(Path::new("../../snapshots").join(folder));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.set_description("The regression report of one family of images");
-    let family = format!("{bits}-bit-{compression}");
+    settings.set_description("The regression report of a kind of kernel");
     let mut record = image_record(0, &plan, &results[0]);
     if let (Some(facts), Some(compressor)) = (&mut record.facts, compressor) {
         facts.compression = compressor.to_owned();
