@@ -12,7 +12,7 @@ use super::bar::bar;
 use super::remember::remember;
 use super::{Failure, complain, images, output};
 use crate::campaign::nightly::{
-    self, Campaign, KnownIssues, Launcher, Named, NightlyPlan, NightlyProgress, Part,
+    self, Campaign, ImageDone, KnownIssues, Launcher, Named, NightlyPlan, NightlyProgress, Part,
     PlannedRegression, PlannedRun, Regression, Setup, UnitImage, read_regressions, units,
     write_cases,
 };
@@ -191,5 +191,21 @@ impl NightlyProgress for Progress {
     fn case_done(&self, image: &str) {
         self.0.inc(1);
         self.0.set_message(image.to_owned());
+    }
+
+    fn image_done(&self, image: &ImageDone) {
+        let ImageDone { name, failure, cases, diverging, not_judged } = image;
+        let text = match (failure, diverging, not_judged) {
+            (Some(failure), ..) => format!("{name}: {failure}"),
+            (None, 0, 0) => format!("{name}: {cases} of {cases} cases conform"),
+            (None, 0, doubts) => format!("{name}: {doubts} of {cases} cases cannot be judged"),
+            (None, diverging, _) => format!("{name}: {diverging} of {cases} cases diverge"),
+        };
+        // Without a terminal there is no bar, and a log should show that something happens.
+        if self.0.is_hidden() {
+            complain(text);
+        } else if failure.is_some() || diverging + not_judged > 0 {
+            self.0.println(text);
+        }
     }
 }

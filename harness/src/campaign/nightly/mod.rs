@@ -77,12 +77,29 @@ pub struct Setup {
     pub program: String,
 }
 
+/// An image of which all cases are finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageDone {
+    /// Its name.
+    pub name: String,
+    /// Why it cannot be checked, if it cannot.
+    pub failure: Option<String>,
+    /// Cases run.
+    pub cases: usize,
+    /// Of them, those that diverge, known issues included.
+    pub diverging: usize,
+    /// Those that could not be judged.
+    pub not_judged: usize,
+}
+
 /// Is told how far a campaign has come.
 pub trait NightlyProgress: Sync {
     /// So many cases were finished before, of so many.
     fn started(&self, finished: usize, cases: usize);
     /// One more case is finished, of the image of this name.
     fn case_done(&self, image: &str);
+    /// Nothing is left to do for one more image.
+    fn image_done(&self, image: &ImageDone);
 }
 
 impl Campaign {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use super::ImageDone;
 use super::journal::Entry;
 use super::known::KnownIssues;
 use super::units::Unit;
@@ -213,6 +214,21 @@ impl UnitState {
 
     fn idle(&self) -> bool {
         self.in_flight == 0 && !self.opening && !self.shrinking
+    }
+
+    /// What there is to tell when nothing is left to do.
+    pub fn if_done(&self, known: &KnownIssues) -> Option<ImageDone> {
+        let count = |verdict| {
+            self.cases.values().filter(|(case, _)| case.judgement.verdict == verdict).count()
+        };
+        let done = self.idle() && !self.has_work(known);
+        done.then(|| ImageDone {
+            name: self.unit.name.clone(),
+            failure: self.failure.as_ref().map(|failure| failure.message.clone()),
+            cases: self.cases.len(),
+            diverging: count(Verdict::Diverges),
+            not_judged: count(Verdict::CannotJudge),
+        })
     }
 
     fn has_work(&self, known: &KnownIssues) -> bool {

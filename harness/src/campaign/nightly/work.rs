@@ -127,6 +127,11 @@ impl Shared<'_> {
         if let Job::Case { unit, .. } = job {
             self.progress.case_done(&inner.state.units[unit].unit.name);
         }
+        if let Job::Open(unit) | Job::Case { unit, .. } | Job::Shrink { unit, .. } = job
+            && let Some(done) = inner.state.units[unit].if_done(&self.campaign.known)
+        {
+            self.progress.image_done(&done);
+        }
         drop(inner);
         self.changed.notify_all();
     }
