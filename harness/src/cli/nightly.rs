@@ -172,6 +172,10 @@ fn write(folder: &Path, history: Option<&Path>, mut report: Report) -> Result<Ex
     let page = folder.join("index.html");
     std::fs::write(&page, report::html(&report, &past))
         .with_context(|| page.display().to_string())?;
+    // In the folder they are named from there; who stands here types the whole path.
+    for file in report.files_mut() {
+        *file = folder.join(&*file).display().to_string();
+    }
     output::report(&report, Format::Text, None)?;
     complain(format_args!("all reports are in {}", folder.display()));
     Ok(report.exit())

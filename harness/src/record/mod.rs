@@ -116,6 +116,14 @@ impl Report {
         }
     }
 
+    /// The case files that it names.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        self.images.iter_mut().flat_map(|image| {
+            let cases = image.cases.iter_mut().filter_map(|case| case.file.as_mut());
+            cases.chain(image.shrunk.as_mut().and_then(|shrunk| shrunk.file.as_mut()))
+        })
+    }
+
     /// The exit code of the command that made it.
     pub fn exit(&self) -> Exit {
         Exit::of(self.exit_code)
