@@ -112,7 +112,8 @@ fn part(asked: Option<Part>) -> Result<Part, Failure> {
 
 fn setup(folder: &Path, jobs: Option<u16>) -> anyhow::Result<Setup> {
     let log = folder.join("workers.log");
-    let log = File::create(&log).with_context(|| log.display().to_string())?;
+    let options = File::options().append(true).create(true).open(&log);
+    let log = options.with_context(|| log.display().to_string())?;
     let program = std::env::current_exe().context("this program's path")?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Setup {

@@ -88,6 +88,8 @@ fn shown_news(seed: u64, news: &News, past: &Past) -> Markup {
                 }
                 @match since.map(|failing| &failing.since) {
                     None => {},
+                    // Of the first night there is nothing to say.
+                    Some(_) if past.runs.len() == 1 => {}
                     Some(since) if since.runs == 1 => { "; not in the run before" }
                     Some(since) => {
                         "; since " (shown(&since.date)) ", for " (counted(since.runs, "run"))
