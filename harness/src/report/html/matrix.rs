@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::text::{counted, shown};
+use super::text::shown;
 use crate::oracle::Rule;
 use crate::record::{Found, ImageRecord, Report, State};
+use crate::report::plain::count;
 
 /// How an image stands by one rule; numbers are those of the cases that show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ fn groups(report: &Report) -> Vec<(String, Group<'_>)> {
     }
     groups
         .into_values()
-        .map(|(name, images)| (format!("{name} · {}", counted(images.len(), "image")), images))
+        .map(|(name, images)| (format!("{name} · {}", count(images.len(), "image")), images))
         .collect()
 }
 

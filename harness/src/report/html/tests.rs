@@ -119,9 +119,9 @@ fn each_new_finding_comes_with_the_command_that_shows_it_again() {
         })
         .collect();
     let expected = [
-        ("memory", "relocheck replay 'cases/a b.toml'"),
-        ("hand-off", "relocheck check images/news --seed 7 --bases 3"),
-        ("loader", "relocheck check images/own --seed 7 --bases 3"),
+        ("memory", "relocheck replay cases/a\\ b.toml"),
+        ("hand-off", "relocheck check --bases 3 --seed 7 images/news"),
+        ("loader", "relocheck check --bases 3 --seed 7 images/own"),
     ];
     let expected = expected.map(|(rule, command)| (rule.to_owned(), command.to_owned()));
     assert_eq!(news, expected, "and nothing that is known");
@@ -270,6 +270,6 @@ fn a_selection_is_part_of_the_command() {
     image.selection.loaders = vec![crate::case::Loader::Kdump, crate::case::Loader::Grub];
     let page = page(&report(vec![image]));
     let command =
-        "relocheck check images/some --seed 7 --bases 5 --protocol 32 --loader kdump,grub";
+        "relocheck check --bases 5 --seed 7 --protocol 32 --loader kdump,grub images/some";
     assert!(page.contains(command));
 }
