@@ -264,8 +264,7 @@ impl UnitState {
 mod tests {
     use super::*;
     use crate::campaign::nightly::units::UnitImage;
-    use crate::case::{Loader, Protocol};
-    use crate::record::{Found, JudgementRecord, Selection};
+    use crate::record::{Selection, samples};
 
     fn state(units: &[(&str, usize)], regressions: &[&str]) -> State {
         let unit = |(number, (name, cases)): (usize, &(&str, usize))| {
@@ -285,47 +284,14 @@ mod tests {
     }
 
     fn opened(unit: &str) -> Entry {
-        let facts = Facts {
-            sha256: String::new(),
-            release: Some("6.1.0".into()),
-            word_bits: 64,
-            compression: "lz4".into(),
-            protocols: Vec::new(),
-            table_entries: 0,
-            loaded_size: 0,
-            init_size: 0,
-            kernel_size: 0,
-            image_findings: Vec::new(),
-            kaslr_not_predicted: None,
-        };
-        Entry::Opened { unit: unit.into(), facts }
+        Entry::Opened { unit: unit.into(), facts: samples::facts(Vec::new()) }
     }
 
     fn case(unit: &str, number: usize, broken: &[Rule]) -> Entry {
-        let finding = |rule: &Rule| Found { finding: Finding::new(*rule, "", "", ""), known: None };
-        let verdict = if broken.is_empty() { Verdict::Conforms } else { Verdict::Diverges };
-        let judgement = JudgementRecord {
-            verdict,
-            output: None,
-            virt: None,
-            fields_relocated: 0,
-            refused: false,
-            findings: broken.iter().map(finding).collect(),
-            not_judged: Vec::new(),
-            not_predicted: None,
-        };
-        let record = CaseRecord {
-            number,
-            protocol: Protocol::Bits32,
-            load: 0,
-            kaslr: false,
-            loader: Loader::Any,
-            judgement,
-            case: (!broken.is_empty()).then(Case::default),
-            file: None,
-            duration_ms: 4_000,
-        };
-        Entry::Case { unit: unit.into(), record: Box::new(record), kernel: None }
+        let found = broken.iter().map(|rule| samples::found(*rule, "", None)).collect();
+        let case = samples::case(number, found, Vec::new());
+        let record = Box::new(CaseRecord { duration_ms: 4_000, ..case });
+        Entry::Case { unit: unit.into(), record, kernel: None }
     }
 
     fn finish(state: &mut State, job: Job, entry: Entry) {

@@ -59,7 +59,7 @@ fn what_belongs_to_a_known_issue_is_new_and_no_news() {
 
 #[test]
 fn fixed_is_only_what_would_have_been_seen() {
-    let cure = |report: &mut Report| report.images[1].cases[0] = samples::case(0, vec![], vec![]);
+    let cure = |report: &mut Report| report.images[1].cases[0] = samples::conforming(0);
     let diff = changed(cure);
     assert_eq!((rules(&diff.fixed), diff.unseen.len(), diff.news()), (vec![Rule::Ports], 0, 0));
 
@@ -96,7 +96,7 @@ fn an_issue_that_no_longer_excuses_a_finding_is_news() {
 
 #[test]
 fn how_often_a_finding_shows_counts_when_the_same_cases_ran() {
-    let cure = |report: &mut Report| report.images[0].cases[2] = samples::case(2, vec![], vec![]);
+    let cure = |report: &mut Report| report.images[0].cases[2] = samples::conforming(2);
     let diff = changed(cure);
     let change = &diff.changed[0];
     assert_eq!((change.key.rule, change.was.cases, change.is.cases), (Rule::Fault, 2, 1));
