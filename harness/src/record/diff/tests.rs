@@ -121,7 +121,7 @@ fn images_come_and_go_with_their_findings() {
 fn a_regression_that_is_back_is_news() {
     let back = |report: &mut Report| {
         let found = vec![samples::found(Rule::Kaslr, "output", None)];
-        report.regressions[3] = samples::regression(3, super::super::Expected::Conforms, found);
+        report.regressions[3] = samples::regression(3, Expected::Conforms, found);
     };
     let diff = changed(back);
     assert_eq!((rules(&diff.new), diff.news()), (vec![Rule::Kaslr], 1));
@@ -132,4 +132,28 @@ fn a_regression_that_is_back_is_news() {
     let diff = Diff::new(&a, &samples::everything());
     // In B that case could not be run.
     assert_eq!((diff.fixed.len(), rules(&diff.unseen)), (0, vec![Rule::Kaslr]));
+}
+
+#[test]
+fn a_regression_case_is_listed_when_its_standing_changes() {
+    let diff = changed(|report| {
+        let expected = report.regressions[0].expected;
+        report.regressions[0] = samples::regression(0, expected, vec![]);
+        report.regressions[1].duration_ms += 1;
+        // Another expectation makes it another case.
+        report.regressions[2].expected = Expected::Conforms;
+        report.regressions.remove(3);
+    });
+    let json = serde_json::to_value(&diff).unwrap();
+    assert_eq!(
+        json["regressions"],
+        serde_json::json!([{
+            "case": "corpus/cases/case-0.toml",
+            "image": "debian-cloud",
+            "expected": { "shows": "fault" },
+            "was": "as-expected",
+            "is": "not-shown",
+        }])
+    );
+    assert_eq!((diff.news(), diff.is_empty()), (0, false));
 }
