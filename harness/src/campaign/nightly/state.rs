@@ -53,34 +53,48 @@ pub enum Next {
 /// A campaign on its way.
 #[derive(Debug)]
 pub struct State {
+    /// The units of this part, in the order of their numbers.
     pub units: Vec<UnitState>,
+    /// The regressions of this part, likewise.
     pub regressions: Vec<RegressionState>,
+    /// The place in `units` of each unit, by its key.
     by_key: HashMap<String, usize>,
+    /// The time that the cases of one unit may take.
     limit: Duration,
 }
 
 /// A unit on its way.
 #[derive(Debug)]
 pub struct UnitState {
+    /// What it is.
     pub unit: Unit,
+    /// What its image is, once that was opened.
     pub facts: Option<Facts>,
+    /// Why it cannot be checked.
     pub failure: Option<ImageFailure>,
     /// Finished cases, each with the digest of its kernel.
     pub cases: BTreeMap<usize, (CaseRecord, Option<u64>)>,
+    /// The first case with news, made simple.
     pub shrunk: Option<Shrunk>,
+    /// Whether its time is used up, so that the rest of its cases is not run.
     pub time_up: bool,
+    /// Cases that nobody has begun.
     pending: VecDeque<usize>,
+    /// How many cases are being run.
     in_flight: usize,
     opening: bool,
     shrinking: bool,
     shrink_done: bool,
+    /// What its finished cases took together.
     spent: Duration,
 }
 
 /// A regression on its way.
 #[derive(Debug)]
 pub struct RegressionState {
+    /// What determines its result.
     pub key: String,
+    /// The result.
     pub record: Option<RegressionRecord>,
     started: bool,
 }
@@ -194,7 +208,8 @@ impl UnitState {
             Entry::Case { record, kernel, .. } => {
                 // A plan may ask for fewer cases than it did when the journal was written.
                 if record.number < self.unit.cases {
-                    self.spent += Duration::from_millis(record.duration_ms);
+                    let took = Duration::from_millis(record.duration_ms);
+                    self.spent = self.spent.saturating_add(took);
                     self.pending.retain(|number| *number != record.number);
                     self.cases.insert(record.number, (*record, kernel));
                 }
