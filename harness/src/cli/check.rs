@@ -4,13 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::ValueEnum;
 use indicatif::ProgressBar;
 
 use super::bar::bar;
 use super::{Failure, case, complain, images, output};
 use crate::campaign::{self, ImageResult, Input, Plan, Progress};
-use crate::case::{Loader, Protocol, Protocols};
+use crate::case::{Loader, Protocols};
 use crate::exit::Exit;
 use crate::machine::UnicornEngine;
 use crate::oracle::Verdict;
@@ -52,8 +51,8 @@ pub struct Args {
     seed: u64,
 
     /// Entry protocol.
-    #[arg(long, value_enum, default_value_t = ProtocolChoice::All)]
-    protocol: ProtocolChoice,
+    #[arg(long, value_enum, default_value_t = Protocols::All)]
+    protocol: Protocols,
 
     /// Loaders whose addresses and habits the cases have, such as kdump,coreboot. [default: whatever the boot protocol
     /// allows, and each loader now and then]
@@ -77,15 +76,6 @@ pub struct Args {
     case_dir: PathBuf,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum ProtocolChoice {
-    #[value(name = "32")]
-    Bits32,
-    #[value(name = "64")]
-    Bits64,
-    All,
-}
-
 /// Runs for shrinking one failing case.
 const SHRINK_RUNS: usize = 64;
 
@@ -98,11 +88,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let plan = Plan {
         bases: args.bases as usize,
         seed: args.seed,
-        protocols: match args.protocol {
-            ProtocolChoice::Bits32 => Protocols::Only(Protocol::Bits32),
-            ProtocolChoice::Bits64 => Protocols::Only(Protocol::Bits64),
-            ProtocolChoice::All => Protocols::All,
-        },
+        protocols: args.protocol,
         loaders: args.loaders,
         shrink_runs: SHRINK_RUNS,
     };

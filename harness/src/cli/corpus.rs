@@ -79,8 +79,9 @@ Examples:
     },
     /// Remove the cached images that no entry of the manifest refers to
     ///
-    /// With it goes what fetches that were killed left in the cache. A case that names a removed image
-    /// by its sum can be replayed only with another copy of that image.
+    /// With it goes what fetches that were killed left in the cache. Kernels that `build` made, and
+    /// their sources, stay. A case that names a removed image by its sum can be replayed only with
+    /// another copy of that image.
     #[command(after_help = "\
 Examples:
   relocheck corpus prune --dry-run           say what would be removed

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use clap::ValueEnum;
 
 use super::bar::bar;
 use super::values::{address, size};
@@ -62,7 +61,7 @@ pub struct Args {
 
     /// Entry protocol. [default: 32, from 4 GiB on 64]
     #[arg(long, value_enum)]
-    protocol: Option<ProtocolChoice>,
+    protocol: Option<Protocol>,
 
     /// The kernel's command line.
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -87,14 +86,6 @@ pub struct Args {
     /// Where the first run that fails is written.
     #[arg(long, value_name = "DIR", default_value = "reports/cases")]
     case_dir: PathBuf,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ProtocolChoice {
-    #[value(name = "32")]
-    Bits32,
-    #[value(name = "64")]
-    Bits64,
 }
 
 const GIB: u64 = 1 << 30;
@@ -165,8 +156,7 @@ fn machine(args: &Args, subject: &Subject) -> Case {
     const HOLE: u64 = 3 * GIB;
     let load = args.load.unwrap_or(subject.link.physical);
     let protocol = match args.protocol {
-        Some(ProtocolChoice::Bits32) => Protocol::Bits32,
-        Some(ProtocolChoice::Bits64) => Protocol::Bits64,
+        Some(protocol) => protocol,
         None if load >= FOUR_GIB => Protocol::Bits64,
         None => Protocol::Bits32,
     };

@@ -26,8 +26,8 @@ use crate::report::{self, Format, Past};
 /// Run a campaign over many images, as a kernel team does every night.
 ///
 /// The plan says which images, entered how, by which loaders, in how many cases. Cases that showed a mistake once come
-/// first. Every case runs in a process of its own kind, so that nothing the emulator does ends the campaign, and what is
-/// finished stands in a journal: started again, a campaign that was killed goes on where it was, and one that was finished
+/// first. Every case runs in a worker process, so that nothing the emulator does ends the campaign, and what is finished
+/// stands in a journal: started again, a campaign that was killed goes on where it was, and one that was finished
 /// makes room for the next. Findings that are listed as known issues, with an owner and a day on which that ends, do not
 /// count.
 ///
@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 
-    /// Keep the run in this file, and compare it with earlier ones. [default: history.db in the folder]
+    /// Keep the run in this file, and compare it with earlier ones; not for a part. [default: history.db in the folder]
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
 
@@ -64,14 +64,26 @@ pub struct Args {
     date: Option<Date>,
 }
 
-/// Runs the campaign, writes all reports; the exit code is that of the worst image.
+/// Runs the campaign, writes all reports; the exit code is that of the worst image or regression.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let plan = NightlyPlan::read(&args.plan).map_err(Failure::usage)?;
     let part = part(args.partition)?;
+    if part != Part::ALL && args.history.is_some() {
+        return Err(Failure::usage(anyhow!(
+            "--history: part {part} alone is not recorded; give it to `relocheck report html` with the merged report"
+        )));
+    }
+    let plan = NightlyPlan::read(&args.plan).map_err(Failure::usage)?;
     let folder = args.output.clone().unwrap_or_else(|| Path::new("reports").join(&plan.name));
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let setup = setup(&folder, args.jobs)?;
+    std::fs::create_dir_all(&folder)
+        .with_context(|| folder.display().to_string())
+        .map_err(Failure::usage)?;
+    let log = folder.join("workers.log");
+    let setup = setup(&folder, &log, args.jobs)?;
     let unfinished = Campaign::unfinished(&setup).map_err(Failure::usage)?;
+    if unfinished.is_none() {
+        let emptied = setup.launcher.log.set_len(0);
+        emptied.with_context(|| log.display().to_string()).map_err(Failure::usage)?;
+    }
     let date = args
         .date
         .or(unfinished)
@@ -110,10 +122,10 @@ fn part(asked: Option<Part>) -> Result<Part, Failure> {
     }))
 }
 
-fn setup(folder: &Path, jobs: Option<u16>) -> anyhow::Result<Setup> {
-    let log = folder.join("workers.log");
-    let options = File::options().append(true).create(true).open(&log);
-    let log = options.with_context(|| log.display().to_string())?;
+fn setup(folder: &Path, log: &Path, jobs: Option<u16>) -> Result<Setup, Failure> {
+    // Not emptied here: another campaign may be running in this folder.
+    let opened = File::options().append(true).create(true).open(log);
+    let log = opened.with_context(|| log.display().to_string()).map_err(Failure::usage)?;
     let program = std::env::current_exe().context("this program's path")?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Setup {
@@ -154,11 +166,12 @@ fn input(regression: &Regression) -> Result<(CaseFile, UnitImage), String> {
 
 /// Writes the report in all its forms beside each other, and prints the one for people.
 fn write(folder: &Path, history: Option<&Path>, mut report: Report) -> Result<Exit, Failure> {
-    write_cases(folder, &mut report).map_err(|error| anyhow!(error))?;
+    write_cases(folder, &mut report).map_err(|error| Failure::usage(anyhow!(error)))?;
     let newest = folder.join("report.json");
     if newest.exists() {
         std::fs::rename(&newest, folder.join("previous.json"))
-            .with_context(|| newest.display().to_string())?;
+            .with_context(|| newest.display().to_string())
+            .map_err(Failure::usage)?;
     }
     for (name, format) in [
         ("report.json", Format::Json),
@@ -172,7 +185,8 @@ fn write(folder: &Path, history: Option<&Path>, mut report: Report) -> Result<Ex
     let past = history.map_or_else(Past::default, |file| remember(file, &report));
     let page = folder.join("index.html");
     std::fs::write(&page, report::html(&report, &past))
-        .with_context(|| page.display().to_string())?;
+        .with_context(|| page.display().to_string())
+        .map_err(Failure::usage)?;
     // In the folder they are named from there; who stands here types the whole path.
     for file in report.files_mut() {
         *file = folder.join(&*file).display().to_string();

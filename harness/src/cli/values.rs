@@ -1,5 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Numbers on the command line.
+//! Values on the command line: numbers and entry protocols.
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
+use crate::case::{Protocol, Protocols};
+
+impl ValueEnum for Protocol {
+    fn value_variants<'a>() -> &'a [Protocol] {
+        &[Protocol::Bits32, Protocol::Bits64]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Protocol::Bits32 => "32",
+            Protocol::Bits64 => "64",
+        }))
+    }
+}
+
+impl ValueEnum for Protocols {
+    fn value_variants<'a>() -> &'a [Protocols] {
+        &[Protocols::Only(Protocol::Bits32), Protocols::Only(Protocol::Bits64), Protocols::All]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Protocols::Only(protocol) => protocol.to_possible_value(),
+            Protocols::All => Some(PossibleValue::new("all")),
+        }
+    }
+}
 
 /// An address, decimal or with 0x.
 pub fn address(text: &str) -> Result<u64, String> {

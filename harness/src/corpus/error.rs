@@ -13,7 +13,7 @@ pub enum CorpusError {
     /// The manifest cannot be read or says something that cannot be.
     #[error("{place}: {problem}")]
     Manifest {
-        /// The file, and the line where one is known.
+        /// The file, and the line of a fragment.
         place: String,
         /// What is wrong, naming the field.
         problem: String,

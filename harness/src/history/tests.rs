@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::oracle::Rule;
-use crate::record::testing::{conforming, diverging, finding, image_of, known, report};
+use crate::record::samples::{conforming, diverging, image_of, known, new, report};
 use crate::record::{Campaign, ImageRecord, Partition, Report, State};
 
 fn place() -> (TempDir, PathBuf) {
@@ -26,7 +26,7 @@ fn fine(name: &str) -> ImageRecord {
 }
 
 fn bad(name: &str, rule: Rule) -> ImageRecord {
-    image_of(name, vec![diverging(0, vec![finding(rule)])])
+    image_of(name, vec![diverging(0, vec![new(rule)])])
 }
 
 fn excused(name: &str, rule: Rule) -> ImageRecord {

@@ -16,8 +16,6 @@ mod regression;
 pub mod samples;
 mod schema;
 mod state;
-#[cfg(test)]
-pub mod testing;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -33,7 +33,9 @@ pub struct RegressionRecord {
 }
 
 /// What should come of a regression case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
     /// The image has the mistake: this rule is broken.
@@ -54,6 +56,18 @@ pub enum Standing {
     NotShown,
     /// It could not be run or judged.
     CannotJudge,
+}
+
+impl Standing {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::AsExpected => "as-expected",
+            Standing::Regressed => "regressed",
+            Standing::NotShown => "not-shown",
+            Standing::CannotJudge => "cannot-judge",
+        }
+    }
 }
 
 impl RegressionRecord {

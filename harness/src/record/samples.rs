@@ -2,11 +2,11 @@
 //! Reports for tests, made by hand.
 
 use super::*;
-use crate::case::{Case, Loader, Protocol};
+use crate::case::{Case, Loader, MemoryEntry, Protocol, SetupData, SetupDataKind, Span};
 use crate::oracle::{Finding, Rule};
 
 /// A finding with an address and bytes.
-pub fn finding(rule: Rule, place: &str) -> Finding {
+fn finding(rule: Rule, place: &str) -> Finding {
     let actual = "page fault at 0x5f950d1d00020000 that nobody handles";
     Finding {
         address: Some(0x5f95_0d1d_0002_0000),
@@ -19,6 +19,33 @@ pub fn finding(rule: Rule, place: &str) -> Finding {
 /// A finding, and the known issue it belongs to.
 pub fn found(rule: Rule, place: &str, known: Option<&str>) -> Found {
     Found { finding: finding(rule, place), known: known.map(str::to_owned) }
+}
+
+/// A finding that is not known, somewhere.
+pub fn new(rule: Rule) -> Found {
+    found(rule, "segment 0 (r-x)", None)
+}
+
+/// The same, as a known issue.
+pub fn known(rule: Rule) -> Found {
+    found(rule, "segment 0 (r-x)", Some("old-mistake"))
+}
+
+/// An initrd and setup_data on a PC of 8 GiB.
+pub fn machine() -> Case {
+    let node = |address| SetupData {
+        address,
+        kind: SetupDataKind::RngSeed,
+        len: 32,
+        points_to: Vec::new(),
+    };
+    let mut case = Case {
+        initrd: Some(Span { start: 0x3000_0000, end: 0x3400_0000 }),
+        setup_data: vec![node(0x9_0000), node(0x9_1000)],
+        ..Case::default()
+    };
+    case.memory.push(MemoryEntry::usable(1 << 32, 7 << 30));
+    case
 }
 
 /// A case with these findings.
@@ -52,6 +79,16 @@ pub fn case(number: usize, findings: Vec<Found>, not_judged: Vec<String>) -> Cas
     }
 }
 
+/// Case `number`, which conforms.
+pub fn conforming(number: usize) -> CaseRecord {
+    case(number, Vec::new(), Vec::new())
+}
+
+/// Case `number` with these findings, on a [`machine`] with everything, and without a case file.
+pub fn diverging(number: usize, findings: Vec<Found>) -> CaseRecord {
+    CaseRecord { case: Some(machine()), file: None, ..case(number, findings, Vec::new()) }
+}
+
 /// What a kernel is.
 pub fn facts(image_findings: Vec<Found>) -> Facts {
     Facts {
@@ -61,9 +98,9 @@ pub fn facts(image_findings: Vec<Found>) -> Facts {
         compression: "lz4".into(),
         protocols: vec![Protocol::Bits32, Protocol::Bits64],
         table_entries: 202_532,
-        loaded_size: 0xd6_0000,
+        loaded_size: 0x80_0000,
         init_size: 0x340_0000,
-        kernel_size: 0x340_0000,
+        kernel_size: 0x300_0000,
         image_findings,
         kaslr_not_predicted: None,
     }
@@ -81,6 +118,16 @@ pub fn image(
     let mut image = ImageRecord { facts, cases, ..ImageRecord::new(number, name.to_owned(), path) };
     image.conclude();
     image
+}
+
+/// An image with these cases, in which nothing else is wrong.
+pub fn image_of(name: &str, cases: Vec<CaseRecord>) -> ImageRecord {
+    image(0, name, Vec::new(), cases)
+}
+
+/// An image of which all of so many cases conform.
+pub fn conforming_image(name: &str, cases: usize) -> ImageRecord {
+    image_of(name, (0..cases).map(conforming).collect())
 }
 
 /// A case file that was run again.
@@ -110,6 +157,18 @@ pub fn issue(id: &str, state: KnownState, cases: usize) -> KnownIssueRecord {
     }
 }
 
+/// A campaign's report on these images.
+pub fn report(images: Vec<ImageRecord>) -> Report {
+    let campaign = Campaign {
+        name: "nightly".into(),
+        plan: "00ff".repeat(16),
+        date: "2026-11-23".into(),
+        partition: None,
+    };
+    let issue = issue("old-mistake", KnownState::Active, 1);
+    Report::new(Some(campaign), 7, Vec::new(), images, vec![issue])
+}
+
 /// A campaign's report with everything that can be in one.
 pub fn everything() -> Report {
     let fault = || found(Rule::Fault, "stub+0x7bd197", None);
@@ -119,7 +178,7 @@ pub fn everything() -> Report {
         "debian-cloud",
         vec![found(Rule::Table, "32-bit group, entry 0x81001d88", Some("old-table"))],
         vec![
-            case(0, vec![], vec![]),
+            conforming(0),
             case(1, vec![fault(), chatty()], vec![]),
             case(2, vec![fault()], vec![]),
             case(3, vec![chatty()], vec![]),
@@ -135,7 +194,7 @@ pub fn everything() -> Report {
     });
     worst.conclude();
     let known = image(1, "debian-amd64", vec![], vec![case(0, vec![chatty()], vec![])]);
-    let good = image(2, "debian-cloud-newest", vec![], vec![case(0, vec![], vec![])]);
+    let good = image(2, "debian-cloud-newest", vec![], vec![conforming(0)]);
     let (name, path) = ("gone".to_owned(), "kernels/gone".to_owned());
     let gone =
         ImageRecord::unusable(3, name, path, "No such file or directory".into(), Exit::Usage);
@@ -170,6 +229,5 @@ pub fn everything() -> Report {
 
 /// A plain check of one image that conforms.
 pub fn plain() -> Report {
-    let cases = (0..2).map(|number| case(number, vec![], vec![])).collect();
-    Report::new(None, 1, Vec::new(), vec![image(0, "bzImage", vec![], cases)], Vec::new())
+    Report::new(None, 1, Vec::new(), vec![conforming_image("bzImage", 2)], Vec::new())
 }

@@ -90,7 +90,7 @@ fn itself(report: &Report, image: &ImageRecord) -> Check {
     let found: Vec<&Found> = found.collect();
     let mut details = findings(&found);
     if let Some(group) = image.groups().iter().find(|group| group.first.is_none()) {
-        details.push(again::finding(report, image, group));
+        details.push(again::rule(report.seed, image, group.rule, None));
     }
     let outcome = match &image.error {
         Some(error) if image.exit_code == Exit::CannotJudge as u8 => {
@@ -109,7 +109,7 @@ fn case(report: &Report, image: &ImageRecord, case: &CaseRecord) -> Check {
         let loader = one_line(case.loader.name());
         let entry = format!("{}-bit entry, KASLR {kaslr}, loader {loader}", case.protocol);
         details.insert(0, format!("load {:#x}, {entry}", case.load));
-        details.push(again::case(report, image, case));
+        details.push(again::case(report.seed, image, case));
     }
     let name = format!("case {}", case.number);
     Check { name, outcome, details, duration_ms: Some(case.duration_ms) }
@@ -174,7 +174,7 @@ fn regression(record: &RegressionRecord) -> Check {
     if record.standing == Standing::AsExpected {
         details.clear();
     } else {
-        details.push(again::replay(&record.case));
+        details.push(again::regression(record));
     }
     Check {
         name: one_line(&format!("{} on {}", record.case, record.image)),

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::plain::{count, one_line};
-use crate::record::diff::{Diff, Entry, ImageName, Key, Shown};
+use crate::record::diff::{Diff, Entry, ImageName, Key, RegressionName, Shown};
 
 /// The differences, the news first. In plain text.
 pub fn diff_text(diff: &Diff) -> String {
@@ -26,6 +26,11 @@ pub fn diff_text(diff: &Diff) -> String {
     let images = images
         .map(|change| format!("{}: was {}, is {}", name(&change.name), change.was, change.is));
     part(&mut text, "images that stand otherwise", images);
+    let regressions = diff.regressions.iter().map(|change| {
+        let RegressionName { case, image, .. } = &change.name;
+        format!("{case} on {image}: was {}, is {}", change.was, change.is)
+    });
+    part(&mut text, "regression cases that stand otherwise", regressions);
     part(&mut text, "new images", diff.new_images.iter().map(name));
     part(&mut text, "images that are gone", diff.gone_images.iter().map(name));
     text
@@ -89,6 +94,18 @@ mod tests {
         assert_eq!(diff_text(&Diff::new(&plain, &plain)), "nothing differs\n");
         let text = diff_text(&Diff::new(&everything, &plain));
         assert!(text.starts_with("0 new divergences\n\nnew images:\n"), "{text}");
+    }
+
+    #[test]
+    fn a_regression_case_that_stands_otherwise_is_no_news() {
+        let a = samples::everything();
+        let mut b = a.clone();
+        b.regressions[0] = samples::regression(0, b.regressions[0].expected, vec![]);
+        assert_eq!(
+            diff_text(&Diff::new(&a, &b)),
+            "0 new divergences\n\nregression cases that stand otherwise:\n  \
+             corpus/cases/case-0.toml on debian-cloud: was as-expected, is not-shown\n"
+        );
     }
 
     #[test]

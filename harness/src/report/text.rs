@@ -171,7 +171,7 @@ fn broken(found: &Found) -> (Rule, Option<&str>) {
 /// The regression cases that are not as expected.
 fn regressions(text: &mut String, records: &[RegressionRecord]) {
     let unexpected = records.iter().filter(|record| record.standing != Standing::AsExpected);
-    let line = |record: &RegressionRecord| {
+    let lines = |record: &RegressionRecord| {
         let shown = record.judgement.as_ref();
         let finding = shown.and_then(|shown| shown.findings.first()).map(super::checks::line);
         let doubt = shown.and_then(|shown| shown.not_judged.first().cloned());
@@ -179,9 +179,10 @@ fn regressions(text: &mut String, records: &[RegressionRecord]) {
             Standing::Regressed => format!("the mistake is back: {}", finding.unwrap_or_default()),
             _ => record.error.clone().or(doubt).unwrap_or_else(|| expectation(record)),
         };
-        format!("{} on {}: {why}", record.case, record.image)
+        let ran = shown.map(|_| format!("  to see it again: {}", again::regression(record)));
+        [Some(format!("{} on {}: {why}", record.case, record.image)), ran].into_iter().flatten()
     };
-    list(text, "regressions", unexpected.map(line).collect());
+    list(text, "regressions", unexpected.flat_map(lines).collect());
 }
 
 fn known_issues(text: &mut String, issues: &[KnownIssueRecord]) {
@@ -233,6 +234,7 @@ mod tests {
             "  1 of 1 cases diverge, all in known ways",
             "  3 cases not run: the time was used up",
             "  corpus/cases/case-2.toml on debian-cloud: expected to break the rule memory, and does not",
+            "    to see it again: relocheck replay corpus/cases/case-2.toml --image \"$(relocheck corpus path debian-cloud)\"",
             "  corpus/cases/case-3.toml on debian-cloud: the image is not cached",
             "  stale: not seen, someone@example.org, EXPIRED on 2027-01-31",
         ] {

@@ -24,7 +24,8 @@ pub fn write_cases(folder: &Path, report: &mut Report) -> Result<(), String> {
 
 fn write_image(folder: &Path, image: &mut ImageRecord) -> Result<(), String> {
     let Some(facts) = &image.facts else { return Ok(()) };
-    let path = std::path::absolute(&image.path).map_err(|error| error.to_string())?;
+    let path =
+        std::path::absolute(&image.path).map_err(|error| format!("{}: {error}", image.path))?;
     let reference = ImageRef { path, sha256: facts.sha256.clone() };
     let mut stem: String = facts.sha256.chars().take(12).collect();
     if let Some(protocol) = image.selection.protocol {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{CaseRecord, Facts, RegressionRecord, Shrunk};
@@ -85,7 +86,7 @@ pub struct Found {
     pub journal: Journal,
     /// Its first line; `None` if it was empty.
     pub header: Option<Header>,
-    /// Everything finished, in order.
+    /// Everything finished, in order; empty if another program wrote it.
     pub entries: Vec<Entry>,
 }
 
@@ -126,19 +127,22 @@ impl Found {
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or creates it. Whoever has it open keeps others out. A last line that was cut off in
-    /// the middle is removed.
+    /// Opens the journal at `path`, or creates it, for the program with the digest `program`. Whoever has it open keeps
+    /// others out. A last line that was cut off in the middle is removed. Of another program's journal only the header is
+    /// read: its entries are not believed, and may have another form.
     ///
     /// # Errors
     /// It is in use, cannot be read or written, or is damaged.
-    pub fn open(path: &Path) -> Result<Found, JournalError> {
+    pub fn open(path: &Path, program: &str) -> Result<Found, JournalError> {
         let name = || path.display().to_string();
         let io = |error: std::io::Error| JournalError::Io { path: name(), error };
         let options =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = options.map_err(io)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| JournalError::Busy { path: name() })?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => JournalError::Busy { path: name() },
+            error => io(error.into()),
+        })?;
         let mut header = None;
         let mut entries = Vec::new();
         let mut good = 0;
@@ -147,18 +151,23 @@ impl Journal {
         for number in 1.. {
             line.clear();
             let length = lines.read_until(b'\n', &mut line).map_err(io)?;
-            let whole = line.last() == Some(&b'\n');
-            if length == 0 || !whole {
+            if line.last() != Some(&b'\n') {
+                file.set_len(good).map_err(io)?;
                 break;
             }
             let damaged = |_| JournalError::Damaged { path: name(), line: number };
-            match number {
-                1 => header = Some(serde_json::from_slice(&line).map_err(damaged)?),
-                _ => entries.push(serde_json::from_slice(&line).map_err(damaged)?),
+            if number == 1 {
+                let first: Header = serde_json::from_slice(&line).map_err(damaged)?;
+                let other = first.program != program;
+                header = Some(first);
+                if other {
+                    break;
+                }
+            } else {
+                entries.push(serde_json::from_slice(&line).map_err(damaged)?);
             }
             good += length as u64;
         }
-        file.set_len(good).map_err(io)?;
         file.seek(SeekFrom::End(0)).map_err(io)?;
         Ok(Found { journal: Journal { file, path: path.to_owned() }, header, entries })
     }
@@ -218,6 +227,10 @@ mod tests {
         Header { program: "p".into(), date: Date::constant(2027, 1, 2) }
     }
 
+    fn open(path: &Path) -> Result<Found, JournalError> {
+        Journal::open(path, "p")
+    }
+
     fn time_up(unit: &str) -> Entry {
         Entry::TimeUp { unit: unit.into() }
     }
@@ -226,7 +239,7 @@ mod tests {
     fn what_was_added_is_found_and_a_torn_line_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let mut found = Journal::open(&path).unwrap();
+        let mut found = open(&path).unwrap();
         assert!(found.header.is_none() && found.entries.is_empty());
         found.journal.restart(&header()).unwrap();
         found.journal.add(&time_up("one")).unwrap();
@@ -235,27 +248,43 @@ mod tests {
         let text = std::fs::read(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 3]).unwrap();
 
-        let mut found = Journal::open(&path).unwrap();
+        let mut found = open(&path).unwrap();
         assert_eq!(found.header, Some(header()));
         assert!(matches!(&found.entries[..], [Entry::TimeUp { unit }] if unit == "one"));
         found.journal.add(&Entry::Finished).unwrap();
         drop(found);
-        let found = Journal::open(&path).unwrap();
+        let found = open(&path).unwrap();
         assert!(matches!(found.entries[..], [_, Entry::Finished]));
+    }
+
+    #[test]
+    fn another_program_may_write_what_it_likes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let text = "{\"program\":\"q\",\"date\":\"2027-01-02\"}\n{\"no\":\"entry\"}\n";
+        std::fs::write(&path, text).unwrap();
+        let mut found = open(&path).unwrap();
+        assert!(found.entries.is_empty() && found.unfinished("p").is_none());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "a look changes nothing");
+        found.journal.restart(&header()).unwrap();
+        drop(found);
+        assert_eq!(open(&path).unwrap().header, Some(header()));
+        std::fs::write(&path, text.replace("\"q\"", "\"p\"")).unwrap();
+        assert!(matches!(open(&path), Err(JournalError::Damaged { line: 2, .. })));
     }
 
     #[test]
     fn a_journal_in_use_and_a_damaged_one_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let mut found = Journal::open(&path).unwrap();
+        let mut found = open(&path).unwrap();
         found.journal.restart(&header()).unwrap();
-        assert!(matches!(Journal::open(&path), Err(JournalError::Busy { .. })));
+        assert!(matches!(open(&path), Err(JournalError::Busy { .. })));
         found.journal.add(&time_up("one")).unwrap();
         found.journal.add(&time_up("two")).unwrap();
         drop(found);
         let text = std::fs::read_to_string(&path).unwrap().replace("one", "on\"e");
         std::fs::write(&path, text).unwrap();
-        assert!(matches!(Journal::open(&path), Err(JournalError::Damaged { line: 2, .. })));
+        assert!(matches!(open(&path), Err(JournalError::Damaged { line: 2, .. })));
     }
 }

@@ -12,6 +12,7 @@ use crate::oracle::{Finding, Rule};
 use crate::record::{Found, ImageRecord, KnownIssueRecord, KnownState};
 use crate::toml_file;
 
+/// The version of the format that this program reads.
 const SCHEMA: u32 = 1;
 
 /// The known issues of a file, on one day.
@@ -24,7 +25,8 @@ pub struct KnownIssues {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    schema: u32,
+    #[serde(rename = "schema")]
+    _schema: u32,
     #[serde(default, rename = "issue")]
     issues: Vec<Issue>,
 }
@@ -76,10 +78,7 @@ impl KnownIssues {
     }
 
     pub(super) fn parse(text: &str, today: Date) -> Result<KnownIssues, String> {
-        let Document { schema, issues } = toml_file::parse(text)?;
-        if schema != SCHEMA {
-            return Err(format!("schema: expected {SCHEMA}, found {schema}"));
-        }
+        let Document { issues, .. }: Document = toml_file::parse_versioned(text, SCHEMA)?;
         for (number, issue) in issues.iter().enumerate() {
             let field =
                 [("id", &issue.id), ("owner", &issue.owner), ("explanation", &issue.explanation)];

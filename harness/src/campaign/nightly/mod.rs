@@ -112,7 +112,7 @@ impl Campaign {
         setup: &Setup,
         progress: &dyn NightlyProgress,
     ) -> Result<Report, JournalError> {
-        let found = Journal::open(&setup.journal)?;
+        let found = Journal::open(&setup.journal, &setup.program)?;
         let unfinished = found.unfinished(&setup.program);
         let mut journal = found.journal;
         let mut state = self.state();
@@ -136,7 +136,7 @@ impl Campaign {
     /// # Errors
     /// The journal cannot be used.
     pub fn unfinished(setup: &Setup) -> Result<Option<Date>, JournalError> {
-        Ok(Journal::open(&setup.journal)?.unfinished(&setup.program))
+        Ok(Journal::open(&setup.journal, &setup.program)?.unfinished(&setup.program))
     }
 
     fn state(&self) -> State {

@@ -18,7 +18,8 @@ const MOST_CASES: usize = 1_000_000;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NightlyPlan {
-    schema: u32,
+    #[serde(rename = "schema")]
+    _schema: u32,
     /// What reports and the history call the campaign.
     pub name: String,
     /// Seed of everything that is drawn.
@@ -109,10 +110,7 @@ impl NightlyPlan {
     }
 
     fn parse(text: &str) -> Result<NightlyPlan, String> {
-        let plan: NightlyPlan = toml_file::parse(text)?;
-        if plan.schema != SCHEMA {
-            return Err(format!("schema: expected {SCHEMA}, found {}", plan.schema));
-        }
+        let plan: NightlyPlan = toml_file::parse_versioned(text, SCHEMA)?;
         let named = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if plan.name.is_empty() || !plan.name.chars().all(named) || plan.name.starts_with('.') {
             return Err(format!("name: expected letters, digits and -_., found {:?}", plan.name));

@@ -54,34 +54,48 @@ pub enum Next {
 /// A campaign on its way.
 #[derive(Debug)]
 pub struct State {
+    /// The units of this part, in the order of their numbers.
     pub units: Vec<UnitState>,
+    /// The regressions of this part, likewise.
     pub regressions: Vec<RegressionState>,
+    /// The place in `units` of each unit, by its key.
     by_key: HashMap<String, usize>,
+    /// The time that the cases of one unit may take.
     limit: Duration,
 }
 
 /// A unit on its way.
 #[derive(Debug)]
 pub struct UnitState {
+    /// What it is.
     pub unit: Unit,
+    /// What its image is, once that was opened.
     pub facts: Option<Facts>,
+    /// Why it cannot be checked.
     pub failure: Option<ImageFailure>,
     /// Finished cases, each with the digest of its kernel.
     pub cases: BTreeMap<usize, (CaseRecord, Option<u64>)>,
+    /// The first case with news, made simple.
     pub shrunk: Option<Shrunk>,
+    /// Whether its time is used up, so that the rest of its cases is not run.
     pub time_up: bool,
+    /// Cases that nobody has begun.
     pending: VecDeque<usize>,
+    /// How many cases are being run.
     in_flight: usize,
     opening: bool,
     shrinking: bool,
     shrink_done: bool,
+    /// What its finished cases took together.
     spent: Duration,
 }
 
 /// A regression on its way.
 #[derive(Debug)]
 pub struct RegressionState {
+    /// What determines its result.
     pub key: String,
+    /// The result.
     pub record: Option<RegressionRecord>,
     started: bool,
 }
@@ -195,7 +209,8 @@ impl UnitState {
             Entry::Case { record, kernel, .. } => {
                 // A plan may ask for fewer cases than it did when the journal was written.
                 if record.number < self.unit.cases {
-                    self.spent += Duration::from_millis(record.duration_ms);
+                    let took = Duration::from_millis(record.duration_ms);
+                    self.spent = self.spent.saturating_add(took);
                     self.pending.retain(|number| *number != record.number);
                     self.cases.insert(record.number, (*record, kernel));
                 }
@@ -280,8 +295,7 @@ impl UnitState {
 mod tests {
     use super::*;
     use crate::campaign::nightly::units::UnitImage;
-    use crate::case::{Loader, Protocol};
-    use crate::record::{Found, JudgementRecord, Selection};
+    use crate::record::{Selection, samples};
 
     fn state(units: &[(&str, usize)], regressions: &[&str]) -> State {
         let unit = |(number, (name, cases)): (usize, &(&str, usize))| {
@@ -301,47 +315,14 @@ mod tests {
     }
 
     fn opened(unit: &str) -> Entry {
-        let facts = Facts {
-            sha256: String::new(),
-            release: Some("6.1.0".into()),
-            word_bits: 64,
-            compression: "lz4".into(),
-            protocols: Vec::new(),
-            table_entries: 0,
-            loaded_size: 0,
-            init_size: 0,
-            kernel_size: 0,
-            image_findings: Vec::new(),
-            kaslr_not_predicted: None,
-        };
-        Entry::Opened { unit: unit.into(), facts }
+        Entry::Opened { unit: unit.into(), facts: samples::facts(Vec::new()) }
     }
 
     fn case(unit: &str, number: usize, broken: &[Rule]) -> Entry {
-        let finding = |rule: &Rule| Found { finding: Finding::new(*rule, "", "", ""), known: None };
-        let verdict = if broken.is_empty() { Verdict::Conforms } else { Verdict::Diverges };
-        let judgement = JudgementRecord {
-            verdict,
-            output: None,
-            virt: None,
-            fields_relocated: 0,
-            refused: false,
-            findings: broken.iter().map(finding).collect(),
-            not_judged: Vec::new(),
-            not_predicted: None,
-        };
-        let record = CaseRecord {
-            number,
-            protocol: Protocol::Bits32,
-            load: 0,
-            kaslr: false,
-            loader: Loader::Any,
-            judgement,
-            case: (!broken.is_empty()).then(Case::default),
-            file: None,
-            duration_ms: 4_000,
-        };
-        Entry::Case { unit: unit.into(), record: Box::new(record), kernel: None }
+        let found = broken.iter().map(|rule| samples::found(*rule, "", None)).collect();
+        let case = samples::case(number, found, Vec::new());
+        let record = Box::new(CaseRecord { duration_ms: 4_000, ..case });
+        Entry::Case { unit: unit.into(), record, kernel: None }
     }
 
     fn finish(state: &mut State, job: Job, entry: Entry) {

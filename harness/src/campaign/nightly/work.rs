@@ -17,6 +17,8 @@ use crate::record::{CaseRecord, RegressionRecord, Standing};
 const SHRINK_RUNS: usize = 64;
 /// A regression is one run.
 const REGRESSION_LIMIT: Duration = Duration::from_secs(1800);
+/// The time to draw a case without running it; an image has to be opened for that.
+const TO_DRAW: Duration = Duration::from_secs(300);
 
 struct Shared<'a> {
     campaign: &'a Campaign,
@@ -239,9 +241,6 @@ impl Shared<'_> {
         Entry::Regression { key, record: Box::new(record) }
     }
 }
-
-/// The time to draw a case without running it; an image has to be opened for that.
-const TO_DRAW: Duration = Duration::from_secs(300);
 
 fn not_judged(record: &mut CaseRecord, why: String) {
     record.judgement.verdict = Verdict::CannotJudge;

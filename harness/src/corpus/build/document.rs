@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::{CorpusError, Name};
+use crate::toml_file;
 
 /// The schema that this version of relocheck reads.
 const SCHEMA: u32 = 1;
@@ -125,11 +126,6 @@ pub struct Document {
     pub variants: Vec<Variant>,
 }
 
-#[derive(Deserialize)]
-struct Versioned {
-    schema: u32,
-}
-
 impl Document {
     /// Parses the text of a matrix; `file` is what errors call it.
     ///
@@ -137,27 +133,7 @@ impl Document {
     /// Not TOML, another schema, an unknown or missing field, a value of another kind: with the
     /// file, the line where there is one, and the field.
     pub fn parse(file: &str, text: &str) -> Result<Document, CorpusError> {
-        let syntax = |error: toml::de::Error| {
-            let place = match error.span() {
-                Some(span) => {
-                    let before = text.get(..span.start).unwrap_or_default();
-                    format!("{file}, line {}", before.matches('\n').count() + 1)
-                }
-                None => file.to_owned(),
-            };
-            CorpusError::Manifest { place, problem: error.message().replace('\n', " ") }
-        };
-        // The schema is looked at first: a later one may well have fields that are unknown here.
-        let versioned: Versioned = toml::from_str(text).map_err(syntax)?;
-        if versioned.schema != SCHEMA {
-            return Err(CorpusError::Manifest {
-                place: file.to_owned(),
-                problem: format!(
-                    "`schema` is {}, this relocheck reads schema {SCHEMA}; use a matching version",
-                    versioned.schema
-                ),
-            });
-        }
-        toml::from_str(text).map_err(syntax)
+        toml_file::parse_versioned(text, SCHEMA)
+            .map_err(|problem| CorpusError::Manifest { place: file.to_owned(), problem })
     }
 }

@@ -2,13 +2,13 @@
 //! The matrix: every build that `builds.toml` stands for, with its name and its configuration.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::document::{Arch, Compiler, Compressor, Document, SourceSpec, Variant};
 use super::{BuildError, builtin};
 use crate::corpus::{CorpusError, Name};
+use crate::toml_file;
 
 /// Builds that share their configuration but for the compressor, and so their tree.
 #[derive(Clone, Debug)]
@@ -79,18 +79,18 @@ impl Matrix {
     pub fn load(file: Option<&Path>) -> Result<Matrix, CorpusError> {
         let unreadable = |path: &Path| {
             let place = path.display().to_string();
-            move |error: std::io::Error| CorpusError::Manifest { place, problem: error.to_string() }
+            move |problem| CorpusError::Manifest { place, problem }
         };
         let Some(file) = file else {
             return Matrix::parse(builtin::MATRIX_NAME, builtin::MATRIX, |name| {
                 builtin::fragment(name.as_str())
             });
         };
-        let text = fs::read_to_string(file).map_err(unreadable(file))?;
+        let text = toml_file::read(file).map_err(unreadable(file))?;
         let folder = file.parent().unwrap_or(Path::new("")).join("config");
         Matrix::parse(&file.display().to_string(), &text, |name| {
             let path = folder.join(format!("{name}.config"));
-            let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
+            let text = toml_file::read(&path).map_err(unreadable(&path))?;
             Ok((path, text))
         })
     }
@@ -276,9 +276,15 @@ mod tests {
     fn mistakes_are_named_with_file_place_and_what_was_expected() {
         let with = |from: &str, to: &str| [SOURCES, &BASE.replacen(from, to, 1)].concat();
         for (text, expected) in [
-            (with("\"xz\"", "\"rar\""), "m.toml, line 14: unknown variant `rar`, expected one of"),
+            (
+                with("\"xz\"", "\"rar\""),
+                "m.toml: line 14 (compressors = [\"rar\", \"gzip\"]): unknown variant `rar`, expected one of",
+            ),
             (with("\"x86_64\"", "\"amd64\""), "expected `x86_64` or `i386`"),
-            (with("fragments", "fragment"), "m.toml, line 13: unknown field `fragment`"),
+            (
+                with("fragments", "fragment"),
+                "m.toml: line 13 (fragment = [\"tiny\", \"kaslr\"]): unknown field `fragment`",
+            ),
             (with("description = \"\"\n", ""), "missing field `description`"),
             (with("\"base\"", "\"Base\""), "`Base` is no name"),
             (with("\"7.2\"", "\"7.1\""), "`series` names `7.1`, expected one that has a `source`"),
@@ -288,7 +294,7 @@ mod tests {
             (with("[[variant]]", "[[variant]]\nmake = { \"A B\" = \"\" }"), "`make` sets `A B`"),
             ([SOURCES, BASE, BASE].concat(), "`variant`: two make a `7.2-x86_64-base`"),
             (SOURCES.replacen("[\"sid\"]", "[]", 1) + BASE, "`source.\"7.2\".suites` names no"),
-            (SOURCES.replacen('1', "2", 1) + BASE, "m.toml: `schema` is 2"),
+            (SOURCES.replacen('1', "2", 1) + BASE, "m.toml: schema: expected 1, found 2"),
         ] {
             let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains(expected), "{expected:?} is not in {error:?}");
@@ -300,11 +306,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("mine.toml");
         let text = [SOURCES, &BASE.replacen("\"tiny\", \"kaslr\"", "\"mine\"", 1)].concat();
-        fs::write(&file, text).unwrap();
+        std::fs::write(&file, text).unwrap();
         let error = Matrix::load(Some(&file)).unwrap_err().to_string();
         assert!(error.contains("config/mine.config: "), "{error}");
-        fs::create_dir(folder.path().join("config")).unwrap();
-        fs::write(folder.path().join("config/mine.config"), "CONFIG_RELOCATABLE=y\n").unwrap();
+        std::fs::create_dir(folder.path().join("config")).unwrap();
+        std::fs::write(folder.path().join("config/mine.config"), "CONFIG_RELOCATABLE=y\n").unwrap();
         assert!(Matrix::load(Some(&file)).unwrap().builds().all(|b| b.family.is_relocatable()));
     }
 

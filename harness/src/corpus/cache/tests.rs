@@ -117,6 +117,33 @@ fn an_image_of_two_keys_is_one_file() {
 }
 
 #[test]
+fn pruning_leaves_builds_sources_and_locks_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::at(folder.path().to_owned());
+    let writer = cache.writer(|| ()).unwrap();
+    let sum = "f".repeat(64);
+    let others = [
+        format!("builds/kept/6.1-i386-base-xz/{sum}"),
+        String::from("builds/kept/.incoming-1/bzImage"),
+        String::from("builds/lock"),
+        String::from("sources/linux-source-6.1/linux/Makefile"),
+        String::from("apt/sid-amd64/lock"),
+        String::from("lock"),
+    ];
+    for other in &others {
+        let path = folder.path().join(other);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"in use").unwrap();
+    }
+    fs::write(folder.path().join("images").join(&sum), b"unknown").unwrap();
+    let pruned = writer.prune(|_, _| false, &BTreeSet::new(), false).unwrap();
+    assert_eq!((pruned.files.len(), pruned.images()), (1, 1));
+    for other in &others {
+        assert!(folder.path().join(other).exists(), "{other}");
+    }
+}
+
+#[test]
 fn pruning_removes_what_nothing_refers_to_and_says_how_much() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::at(folder.path().to_owned());

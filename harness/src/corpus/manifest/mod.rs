@@ -16,6 +16,7 @@ use self::sets::Member;
 use super::CorpusError;
 use super::names::{Name, Sha256Sum};
 use super::source::Source;
+use crate::toml_file;
 
 /// The manifest that the binary carries.
 const BUILT_IN: &str = include_str!("../../../../corpus/manifest.toml");
@@ -53,11 +54,6 @@ impl Entry {
     pub fn accepts(&self, sum: &Sha256Sum) -> bool {
         self.sha256.as_ref().is_none_or(|pin| pin == sum)
     }
-}
-
-#[derive(Deserialize)]
-struct Versioned {
-    schema: u32,
 }
 
 #[derive(Deserialize)]
@@ -112,10 +108,8 @@ impl Manifest {
             return Manifest::parse("the built-in manifest", BUILT_IN);
         };
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| CorpusError::Manifest {
-            place: name.clone(),
-            problem: error.to_string(),
-        })?;
+        let text = toml_file::read(path)
+            .map_err(|problem| CorpusError::Manifest { place: name.clone(), problem })?;
         Manifest::parse(&name, &text)
     }
 
@@ -125,32 +119,9 @@ impl Manifest {
     /// Not TOML, another schema, an unknown or missing field, an unusable value, a set that names
     /// no entry or contains itself: always with the file and the field, and the line where there is one.
     pub fn parse(file: &str, text: &str) -> Result<Manifest, CorpusError> {
-        let refuse = |place: String, problem: String| CorpusError::Manifest { place, problem };
-        let syntax = |error: toml::de::Error| {
-            let place = match error.span() {
-                Some(span) => {
-                    let before = text.get(..span.start).unwrap_or_default();
-                    format!("{file}, line {}", before.matches('\n').count() + 1)
-                }
-                None => file.to_owned(),
-            };
-            refuse(place, error.message().replace('\n', " "))
-        };
-
-        // The schema is looked at first: a later one may well have fields that are unknown here.
-        let versioned: Versioned = toml::from_str(text).map_err(syntax)?;
-        if versioned.schema != SCHEMA {
-            return Err(refuse(
-                file.to_owned(),
-                format!(
-                    "`schema` is {}, this relocheck reads schema {SCHEMA}; use a matching version",
-                    versioned.schema
-                ),
-            ));
-        }
-
-        let document: Document = toml::from_str(text).map_err(syntax)?;
-        document.resolve().map_err(|problem| refuse(file.to_owned(), problem))
+        let refuse = |problem| CorpusError::Manifest { place: file.to_owned(), problem };
+        let document: Document = toml_file::parse_versioned(text, SCHEMA).map_err(refuse)?;
+        document.resolve().map_err(refuse)
     }
 
     /// The entries of a set in the order in which it names them; `None` where there is no such set.

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use super::super::identity::{matter, place};
 use super::super::{ImageRecord, RegressionRecord, Standing};
-use super::{ImageName, Key, Report, Selection, Shown, State};
+use super::{ImageName, Key, RegressionName, Report, Selection, Shown, State};
 use crate::oracle::Rule;
 
 /// The findings of a report, and what could have been found.
 pub struct Keyed {
     pub findings: BTreeMap<Key, Shown>,
     pub states: BTreeMap<ImageName, State>,
+    pub standings: BTreeMap<RegressionName, Standing>,
     sights: BTreeMap<(ImageName, Option<String>), Sight>,
 }
 
@@ -74,6 +75,10 @@ impl Keyed {
         let complete = record.standing != Standing::CannotJudge;
         let sight = Sight { seed, cases: 1, complete };
         self.sights.insert((name.clone(), Some(record.case.clone())), sight);
+        let RegressionRecord { case, image, expected, standing, .. } = record;
+        let (case, image) = (case.clone(), image.clone());
+        let name_of_case = RegressionName { case, image, expected: *expected };
+        self.standings.insert(name_of_case, *standing);
         let regressed = record.standing == Standing::Regressed;
         let judgement = record.judgement.iter().filter(|_| regressed);
         for found in judgement.flat_map(|judgement| &judgement.findings) {
@@ -91,8 +96,12 @@ impl Keyed {
 
 /// Sorts the findings of `report`.
 pub fn keyed(report: &Report) -> Keyed {
-    let mut keyed =
-        Keyed { findings: BTreeMap::new(), states: BTreeMap::new(), sights: BTreeMap::new() };
+    let mut keyed = Keyed {
+        findings: BTreeMap::new(),
+        states: BTreeMap::new(),
+        standings: BTreeMap::new(),
+        sights: BTreeMap::new(),
+    };
     for image in &report.images {
         keyed.image(report.seed, image);
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Compares two reports: which findings are new, which are gone, which stand otherwise.
+//! Compares two reports: which findings are new, which are gone, which stand otherwise; likewise images and regression
+//! cases.
 //!
 //! A finding is the same one in both if image (by name and selection), rule and place are, addresses apart. Of several
 //! images of one name and selection the findings count together.
@@ -8,7 +9,7 @@ mod keyed;
 
 use serde::Serialize;
 
-use super::{Report, Selection, State};
+use super::{Expected, Report, Selection, State};
 use crate::oracle::{Finding, Rule};
 use keyed::{Keyed, keyed};
 
@@ -30,6 +31,8 @@ pub struct Diff {
     pub changed: Vec<Change>,
     /// Images that stand otherwise.
     pub images: Vec<ImageChange>,
+    /// Regression cases that stand otherwise.
+    pub regressions: Vec<RegressionChange>,
     /// Images that only B has.
     pub new_images: Vec<ImageName>,
     /// Images that only A has.
@@ -108,6 +111,29 @@ pub struct ImageChange {
     pub is: &'static str,
 }
 
+/// A regression case of both reports that stands otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RegressionChange {
+    /// Which one.
+    #[serde(flatten)]
+    pub name: RegressionName,
+    /// How it stands in A: `as-expected`, `regressed`, `not-shown` or `cannot-judge`.
+    pub was: &'static str,
+    /// How it stands in B.
+    pub is: &'static str,
+}
+
+/// What a regression case is known by in both reports.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RegressionName {
+    /// The case file.
+    pub case: String,
+    /// The image's name.
+    pub image: String,
+    /// What should come of it: one case can be there to show several mistakes.
+    pub expected: Expected,
+}
+
 impl Diff {
     /// Compares `b` with `a`.
     pub fn new(a: &Report, b: &Report) -> Diff {
@@ -119,6 +145,7 @@ impl Diff {
             unseen: Vec::new(),
             changed: Vec::new(),
             images: Vec::new(),
+            regressions: Vec::new(),
             new_images: only_in(&is, &was),
             gone_images: only_in(&was, &is),
         };
@@ -149,6 +176,14 @@ impl Diff {
                 is: state.name(),
             }));
         }
+        for (name, standing) in &is.standings {
+            let before = was.standings.get(name).filter(|before| *before != standing);
+            diff.regressions.extend(before.map(|before| RegressionChange {
+                name: name.clone(),
+                was: before.name(),
+                is: standing.name(),
+            }));
+        }
         diff
     }
 
@@ -161,12 +196,22 @@ impl Diff {
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        let Diff { version: _, new, fixed, unseen, changed, images, new_images, gone_images } =
-            self;
+        let Diff {
+            version: _,
+            new,
+            fixed,
+            unseen,
+            changed,
+            images,
+            regressions,
+            new_images,
+            gone_images,
+        } = self;
         [new, fixed, unseen].iter().all(|list| list.is_empty())
             && [new_images, gone_images].iter().all(|list| list.is_empty())
             && changed.is_empty()
             && images.is_empty()
+            && regressions.is_empty()
     }
 }
 

@@ -59,7 +59,7 @@ fn what_belongs_to_a_known_issue_is_new_and_no_news() {
 
 #[test]
 fn fixed_is_only_what_would_have_been_seen() {
-    let cure = |report: &mut Report| report.images[1].cases[0] = samples::case(0, vec![], vec![]);
+    let cure = |report: &mut Report| report.images[1].cases[0] = samples::conforming(0);
     let diff = changed(cure);
     assert_eq!((rules(&diff.fixed), diff.unseen.len(), diff.news()), (vec![Rule::Ports], 0, 0));
 
@@ -96,7 +96,7 @@ fn an_issue_that_no_longer_excuses_a_finding_is_news() {
 
 #[test]
 fn how_often_a_finding_shows_counts_when_the_same_cases_ran() {
-    let cure = |report: &mut Report| report.images[0].cases[2] = samples::case(2, vec![], vec![]);
+    let cure = |report: &mut Report| report.images[0].cases[2] = samples::conforming(2);
     let diff = changed(cure);
     let change = &diff.changed[0];
     assert_eq!((change.key.rule, change.was.cases, change.is.cases), (Rule::Fault, 2, 1));
@@ -121,7 +121,7 @@ fn images_come_and_go_with_their_findings() {
 fn a_regression_that_is_back_is_news() {
     let back = |report: &mut Report| {
         let found = vec![samples::found(Rule::Kaslr, "output", None)];
-        report.regressions[3] = samples::regression(3, super::super::Expected::Conforms, found);
+        report.regressions[3] = samples::regression(3, Expected::Conforms, found);
     };
     let diff = changed(back);
     assert_eq!((rules(&diff.new), diff.news()), (vec![Rule::Kaslr], 1));
@@ -132,4 +132,28 @@ fn a_regression_that_is_back_is_news() {
     let diff = Diff::new(&a, &samples::everything());
     // In B that case could not be run.
     assert_eq!((diff.fixed.len(), rules(&diff.unseen)), (0, vec![Rule::Kaslr]));
+}
+
+#[test]
+fn a_regression_case_is_listed_when_its_standing_changes() {
+    let diff = changed(|report| {
+        let expected = report.regressions[0].expected;
+        report.regressions[0] = samples::regression(0, expected, vec![]);
+        report.regressions[1].duration_ms += 1;
+        // Another expectation makes it another case.
+        report.regressions[2].expected = Expected::Conforms;
+        report.regressions.remove(3);
+    });
+    let json = serde_json::to_value(&diff).unwrap();
+    assert_eq!(
+        json["regressions"],
+        serde_json::json!([{
+            "case": "corpus/cases/case-0.toml",
+            "image": "debian-cloud",
+            "expected": { "shows": "fault" },
+            "was": "as-expected",
+            "is": "not-shown",
+        }])
+    );
+    assert_eq!((diff.news(), diff.is_empty()), (0, false));
 }

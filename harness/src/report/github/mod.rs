@@ -41,13 +41,13 @@ impl Annotations {
             let found = record.judgement.iter().flat_map(|shown| &shown.findings).next();
             let text = found.map_or_else(|| "the mistake is back".into(), line);
             let title = format!("{} on {}", record.case, record.image);
-            self.errors.push((title, format!("{text}\n{}", again::replay(&record.case))));
+            self.errors.push((title, format!("{text}\n{}", again::regression(record))));
         }
         for image in &report.images {
             for group in image.groups() {
                 let known = group.known.map(|id| format!("known issue {id}: "));
                 let finding = format!("{}{}", known.unwrap_or_default(), group.finding);
-                let command = again::finding(report, image, &group);
+                let command = again::rule(report.seed, image, group.rule, group.first);
                 let text = format!("{}\n{}\n{command}", one_line(&finding), group.extent(image));
                 let list =
                     if group.known.is_some() { &mut self.warnings } else { &mut self.errors };

@@ -3,9 +3,10 @@
 
 use maud::{Markup, html};
 
-use super::text::{counted, shown};
+use super::text::shown;
 use crate::oracle::Verdict;
 use crate::record::{Report, Totals};
+use crate::report::plain::count;
 
 /// Title, verdict and counts.
 pub fn head(report: &Report) -> Markup {
@@ -32,7 +33,7 @@ pub fn head(report: &Report) -> Markup {
                 }
             }
             @if totals.not_run > 0 {
-                p { (counted(totals.not_run, "case")) " not run, because the time for an image was used up." }
+                p { (count(totals.not_run, "case")) " not run, because the time for an image was used up." }
             }
         }
     }
@@ -65,8 +66,8 @@ fn origin(report: &Report) -> String {
 pub fn verdict(report: &Report) -> String {
     let Totals { images, conforming, new, known, not_judged, regressions, unexpected, .. } =
         report.totals();
-    let of = |count: usize, one: &str, many: &str| {
-        format!("{count} of {} {}", counted(images, "image"), if count == 1 { one } else { many })
+    let of = |some: usize, one: &str, many: &str| {
+        format!("{some} of {} {}", count(images, "image"), if some == 1 { one } else { many })
     };
     let mut parts = Vec::new();
     if new > 0 {
@@ -91,7 +92,7 @@ pub fn verdict(report: &Report) -> String {
         });
     }
     if unexpected > 0 {
-        let cases = counted(regressions, "regression case");
+        let cases = count(regressions, "regression case");
         let verb = if unexpected == 1 { "is" } else { "are" };
         parts.push(format!("{unexpected} of {cases} {verb} not as expected"));
     }

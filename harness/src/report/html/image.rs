@@ -3,15 +3,16 @@
 
 use maud::{Markup, html};
 
-use super::again;
 use super::matrix::{state_class, state_sign};
 use super::news::reason;
 use super::space::{memory_class, memory_words, picture};
-use super::text::{counted, shown};
+use super::text::shown;
 use crate::case::MemoryKind;
 use crate::oracle::Verdict;
 use crate::record::{CaseRecord, Facts, Found, ImageRecord, State, Summary};
+use crate::report::again;
 use crate::report::judgement::brief;
+use crate::report::plain::count;
 use crate::report::size::size;
 
 /// More findings of one case are only counted.
@@ -34,7 +35,7 @@ pub fn section(seed: u64, index: usize, image: &ImageRecord, most: usize) -> Mar
             (pictures(seed, index, image, most))
             @if let Some(facts) = &image.facts {
                 details {
-                    summary { "Facts and " (counted(image.cases.len(), "case")) }
+                    summary { "Facts and " (count(image.cases.len(), "case")) }
                     (facts_list(image, facts))
                     (cases(image))
                 }
@@ -50,7 +51,7 @@ fn summary(image: &ImageRecord) -> String {
         let release = facts.release.as_deref().unwrap_or("release unknown");
         parts.push(format!("{}, {}-bit, {}", shown(release), facts.word_bits, facts.compression));
     }
-    parts.push(format!("{conforming} of {} conform", counted(cases, "case")));
+    parts.push(format!("{conforming} of {} conform", count(cases, "case")));
     for (count, what) in [
         (diverging.saturating_sub(known), "diverging, new"),
         (known, "diverging, known"),
@@ -83,7 +84,7 @@ fn pictures(seed: u64, index: usize, image: &ImageRecord, most: usize) -> Markup
                 @for case in failing.iter().take(most) { (figure(seed, index, image, case)) }
             }
         }
-        @if rest > 0 { p { (counted(rest, "more failing case")) ", see the table." } }
+        @if rest > 0 { p { (count(rest, "more failing case")) ", see the table." } }
     }
 }
 
@@ -123,9 +124,9 @@ fn figure(seed: u64, index: usize, image: &ImageRecord, record: &CaseRecord) -> 
                 }
                 ul {
                     @for found in findings.iter().take(MOST_FINDINGS) { li { (finding(found)) } }
-                    @if more > 0 { li { "and " (counted(more, "more finding")) } }
+                    @if more > 0 { li { "and " (count(more, "more finding")) } }
                 }
-                pre { code { (again::of_case(seed, image, record)) } }
+                pre { code { (again::case(seed, image, record)) } }
             }
             @if let (Some(facts), Some(case)) = (&image.facts, &record.case) {
                 @let id = format!("p{index}-{}", record.number);
@@ -142,7 +143,7 @@ fn facts_list(image: &ImageRecord, facts: &Facts) -> Markup {
         ("path", shown(&image.path)),
         ("SHA-256", shown(&facts.sha256)),
         ("entry", protocols.join(", ")),
-        ("relocation table", counted(facts.table_entries, "field")),
+        ("relocation table", count(facts.table_entries, "field")),
         ("loaded", size(facts.loaded_size)),
         ("init_size", size(facts.init_size)),
         ("kernel", size(facts.kernel_size)),

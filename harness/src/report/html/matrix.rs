@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::text::{counted, shown};
+use super::text::shown;
 use crate::oracle::Rule;
 use crate::record::{Found, ImageRecord, Report, State};
+use crate::report::plain::count;
 
 /// How an image stands by one rule; numbers are those of the cases that show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ fn groups(report: &Report) -> Vec<(String, Group<'_>)> {
     }
     groups
         .into_values()
-        .map(|(name, images)| (format!("{name} · {}", counted(images.len(), "image")), images))
+        .map(|(name, images)| (format!("{name} · {}", count(images.len(), "image")), images))
         .collect()
 }
 
@@ -158,20 +159,20 @@ pub fn state_sign(state: State) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing::{finding, image, known, report};
+    use crate::record::samples::{conforming_image, known, new, report};
 
     #[test]
     fn a_cell_counts_the_cases_that_show_a_rule() {
-        let mut record = image("a", 4);
+        let mut record = conforming_image("a", 4);
         assert_eq!(judged(&record, Rule::Memory), Cell::Ok);
-        record.cases[1].judgement.findings = vec![finding(Rule::Memory), finding(Rule::Memory)];
+        record.cases[1].judgement.findings = vec![new(Rule::Memory), new(Rule::Memory)];
         record.cases[2].judgement.findings = vec![known(Rule::Memory), known(Rule::Fault)];
         assert_eq!(judged(&record, Rule::Memory), Cell::New { new: 1, known: 1 });
         assert_eq!(judged(&record, Rule::Fault), Cell::Known(1));
         record.summary.not_judged = 1;
         record.not_run = 2;
         assert_eq!(judged(&record, Rule::Halt), Cell::NotJudged(3));
-        record.facts.as_mut().unwrap().image_findings = vec![finding(Rule::Loader)];
+        record.facts.as_mut().unwrap().image_findings = vec![new(Rule::Loader)];
         assert_eq!(judged(&record, Rule::Loader), Cell::New { new: 1, known: 0 });
         record.cases.clear();
         record.facts = None;
@@ -184,7 +185,7 @@ mod tests {
         let mut images: Vec<ImageRecord> = releases
             .iter()
             .map(|release| {
-                let mut record = image("x", 1);
+                let mut record = conforming_image("x", 1);
                 record.facts.as_mut().unwrap().release = release.map(str::to_owned);
                 record
             })

@@ -4,7 +4,6 @@
 //! What needs action comes first: the verdict, new findings, known issues and doubts; then all images by all rules, and at
 //! last each image with pictures of memory. Everything from outside passes maud's escaping and [`text::printable`].
 
-mod again;
 mod head;
 mod image;
 mod matrix;

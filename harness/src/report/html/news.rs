@@ -4,13 +4,14 @@
 
 use maud::{Markup, html};
 
-use super::again;
-use super::text::{counted, shown};
+use super::text::shown;
 use crate::history::Past;
 use crate::oracle::{Finding, Rule};
 use crate::record::{
     CaseRecord, Expected, Found, ImageRecord, KnownState, RegressionRecord, Report, Standing, State,
 };
+use crate::report::again;
+use crate::report::plain::count;
 
 /// More new findings are only counted; each image's own section has them.
 const MOST_NEWS: usize = 150;
@@ -38,7 +39,7 @@ pub fn news(report: &Report, past: &Past) -> Markup {
             @if news.is_empty() { p { "No new findings." } }
             @for one in news.iter().take(MOST_NEWS) { (shown_news(report.seed, one, past)) }
             @if let Some(more) = news.len().checked_sub(MOST_NEWS).filter(|more| *more > 0) {
-                p { "And " (counted(more, "more finding")) ", see the matrix." }
+                p { "And " (count(more, "more finding")) ", see the matrix." }
             }
         }
         @if !report.regressions.is_empty() { (regressions(report, &off)) }
@@ -83,7 +84,7 @@ fn shown_news(seed: u64, news: &News, past: &Past) -> Markup {
                 @match case {
                     None => "in the image as a whole",
                     Some(case) => {
-                        "in " (cases) " of " (counted(image.cases.len(), "case")) ", first in case " (case.number)
+                        "in " (cases) " of " (count(image.cases.len(), "case")) ", first in case " (case.number)
                     }
                 }
                 @match since.map(|failing| &failing.since) {
@@ -92,11 +93,11 @@ fn shown_news(seed: u64, news: &News, past: &Past) -> Markup {
                     Some(_) if past.runs.len() == 1 => {}
                     Some(since) if since.runs == 1 => { "; not in the run before" }
                     Some(since) => {
-                        "; since " (shown(&since.date)) ", for " (counted(since.runs, "run"))
+                        "; since " (shown(&since.date)) ", for " (count(since.runs, "run"))
                     }
                 }
             }
-            pre { code { (again::of_rule(seed, image, *rule, *case)) } }
+            pre { code { (again::rule(seed, image, *rule, *case)) } }
         }
     }
 }
@@ -127,7 +128,7 @@ fn regressions(report: &Report, off: &[&RegressionRecord]) -> Markup {
         section #regressions {
             h2 { "Regression cases" }
             p data-regressions=(all) data-unexpected=(off.len()) {
-                (all - off.len()) " of " (counted(all, "case")) " as expected."
+                (all - off.len()) " of " (count(all, "case")) " as expected."
             }
             @for one in off {
                 article.news {
@@ -140,7 +141,7 @@ fn regressions(report: &Report, off: &[&RegressionRecord]) -> Markup {
                     @for why in one.judgement.iter().flat_map(|judged| &judged.not_judged).take(2) {
                         p { (shown(why)) }
                     }
-                    pre { code { (again::of_regression(one)) } }
+                    pre { code { (again::regression(one)) } }
                 }
             }
         }
@@ -216,11 +217,11 @@ pub fn reason(image: &ImageRecord) -> String {
     let mut parts: Vec<String> = image.error.iter().map(|error| shown(error)).collect();
     let reasons = image.cases.iter().flat_map(|case| &case.judgement.not_judged);
     if let Some(first) = reasons.into_iter().next() {
-        let cases = counted(image.summary.not_judged, "case");
+        let cases = count(image.summary.not_judged, "case");
         parts.push(format!("{cases} not judged: {}", shown(first)));
     }
     if image.not_run > 0 {
-        parts.push(format!("{} not run, time was used up", counted(image.not_run, "case")));
+        parts.push(format!("{} not run, time was used up", count(image.not_run, "case")));
     }
     if parts.is_empty() {
         parts.push("no case was run".to_owned());

@@ -3,10 +3,11 @@
 use roxmltree::{Document, Node};
 
 use super::{ALL_PICTURES, MOST_PICTURES, html};
+use crate::case::{Loader, Protocol};
 use crate::history::{Failing, Past, Since};
 use crate::oracle::{Rule, Verdict};
-use crate::record::testing::{
-    case, conforming, diverging, finding, image, image_of, known, report,
+use crate::record::samples::{
+    conforming, conforming_image, diverging, image_of, known, new, report,
 };
 use crate::record::{Expected, ImageRecord, RegressionRecord, Report, Standing, State};
 
@@ -28,16 +29,16 @@ fn mixed() -> Report {
     doubtful.conclude();
     let news = vec![
         conforming(0),
-        diverging(1, vec![finding(Rule::Memory), known(Rule::Fault)]),
-        diverging(2, vec![finding(Rule::Memory), finding(Rule::HandOff)]),
+        diverging(1, vec![new(Rule::Memory), known(Rule::Fault)]),
+        diverging(2, vec![new(Rule::Memory), new(Rule::HandOff)]),
     ];
-    let mut own = image("own", 3);
-    own.facts.as_mut().unwrap().image_findings = vec![finding(Rule::Loader)];
+    let mut own = conforming_image("own", 3);
+    own.facts.as_mut().unwrap().image_findings = vec![new(Rule::Loader)];
     own.conclude();
     let mut broken = ImageRecord::new(5, "broken".into(), "broken".into());
     broken.error = Some("no bzImage".into());
     report(vec![
-        image("fine", 4),
+        conforming_image("fine", 4),
         image_of("news", news),
         image_of("known", vec![diverging(0, vec![known(Rule::Fault)])]),
         doubtful,
@@ -119,9 +120,9 @@ fn each_new_finding_comes_with_the_command_that_shows_it_again() {
         })
         .collect();
     let expected = [
-        ("memory", "relocheck replay 'cases/a b.toml'"),
-        ("hand-off", "relocheck check images/news --seed 7 --bases 3"),
-        ("loader", "relocheck check images/own --seed 7 --bases 3"),
+        ("memory", "relocheck replay cases/a\\ b.toml"),
+        ("hand-off", "relocheck check --bases 3 --seed 7 kernels/news"),
+        ("loader", "relocheck check --bases 3 --seed 7 kernels/own"),
     ];
     let expected = expected.map(|(rule, command)| (rule.to_owned(), command.to_owned()));
     assert_eq!(news, expected, "and nothing that is known");
@@ -222,7 +223,7 @@ fn a_page_of_many_images_stays_small() {
     let names = |index| format!("debian-amd64-with-a-long-name-{index}");
     let cases = |every: usize| {
         (0..16).map(move |number| match number % every {
-            1 => diverging(number, vec![finding(Rule::Memory), finding(Rule::Fault)]),
+            1 => diverging(number, vec![new(Rule::Memory), new(Rule::Fault)]),
             _ => conforming(number),
         })
     };
@@ -265,11 +266,11 @@ fn a_finding_tells_since_when_it_is_there() {
 
 #[test]
 fn a_selection_is_part_of_the_command() {
-    let mut image = image_of("some", vec![diverging(4, vec![finding(Rule::Memory)])]);
-    image.selection.protocol = Some(case().protocol);
-    image.selection.loaders = vec![crate::case::Loader::Kdump, crate::case::Loader::Grub];
+    let mut image = image_of("some", vec![diverging(4, vec![new(Rule::Memory)])]);
+    image.selection.protocol = Some(Protocol::Bits32);
+    image.selection.loaders = vec![Loader::Kdump, Loader::Grub];
     let page = page(&report(vec![image]));
     let command =
-        "relocheck check images/some --seed 7 --bases 5 --protocol 32 --loader kdump,grub";
+        "relocheck check --bases 5 --seed 7 --protocol 32 --loader kdump,grub kernels/some";
     assert!(page.contains(command));
 }

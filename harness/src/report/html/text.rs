@@ -26,22 +26,6 @@ pub fn printable(page: String) -> String {
     }
 }
 
-/// `path` as a shell takes it for one argument that is no option.
-pub fn quoted(path: &str) -> String {
-    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./+:=@%,".contains(c);
-    match !path.is_empty() && path.chars().all(plain) {
-        true => path,
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    }
-}
-
-/// `count` things of this name, which gets an s if they are several.
-pub fn counted(count: usize, name: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {name}{s}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,19 +46,5 @@ mod tests {
         assert_eq!(shown(&long).chars().count(), LONGEST + 1);
         assert!(shown(&long).ends_with("é…"));
         assert_eq!(shown(&long[2..]), long[2..]);
-    }
-
-    #[test]
-    fn a_shell_takes_a_path_for_one_argument() {
-        for (path, argument) in [
-            ("/boot/vmlinuz-6.1.0-50-amd64", "/boot/vmlinuz-6.1.0-50-amd64"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("$(rm x);", "'$(rm x);'"),
-            ("-o", "./-o"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(path), argument);
-        }
     }
 }

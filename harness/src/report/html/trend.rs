@@ -4,9 +4,10 @@
 use maud::{Markup, html};
 
 use super::matrix::{state_class, state_sign};
-use super::text::{counted, shown};
+use super::text::shown;
 use crate::history::{Failing, Past, Run};
 use crate::record::State;
+use crate::report::plain::count;
 
 /// Height of the bars, and the width of one with the gap to the next.
 const HEIGHT: f64 = 90.0;
@@ -33,7 +34,7 @@ pub fn trend(past: &Past) -> Markup {
                 @for state in State::ALL {
                     span class=(state_class(state)) { (state_sign(state)) } " " (state) " · "
                 }
-                (counted(past.runs.len(), "run")) ", " (shown(&first.date)) " to " (shown(&last.date))
+                (count(past.runs.len(), "run")) ", " (shown(&first.date)) " to " (shown(&last.date))
             }
             (bars(past))
             details {
@@ -66,7 +67,7 @@ fn bars(past: &Past) -> Markup {
     let bottom = TOP + HEIGHT;
     html! {
         svg.trend width=(width * 4 / 3) viewBox=(format!("0 0 {width} {}", bottom + BOTTOM)) role="img" aria-label="Images by verdict, run by run" {
-            text x="0" y="11" { (counted(usize::try_from(most).unwrap_or(usize::MAX), "image")) }
+            text x="0" y="11" { (count(usize::try_from(most).unwrap_or(usize::MAX), "image")) }
             path.frame d=(format!("M0 {bottom}H{width}")) {}
             @for (index, run) in past.runs.iter().enumerate() {
                 g {
@@ -184,7 +185,7 @@ fn since(past: &Past, image: &str) -> String {
 
 /// A rule that is broken, and since when.
 fn in_words(failing: &Failing) -> String {
-    let runs = counted(failing.since.runs, "run");
+    let runs = count(failing.since.runs, "run");
     format!("{}: {} ({runs})", failing.rule, shown(&failing.since.date))
 }
 

@@ -49,7 +49,7 @@ fn news(mail: &mut Layout, report: &Report) {
         if let Some(found) = first {
             mail.paragraph(4, &found.finding.to_string());
         }
-        mail.command(4, &again::replay(&record.case));
+        mail.command(4, &again::regression(record));
     }
     for image in &report.images {
         let groups: Vec<Group<'_>> = image.new_groups().collect();
@@ -58,7 +58,7 @@ fn news(mail: &mut Layout, report: &Report) {
         }
         for group in groups {
             mail.paragraph(4, &format!("{}; {}", group.finding, group.extent(image)));
-            mail.command(6, &again::finding(report, image, &group));
+            mail.command(6, &again::rule(report.seed, image, group.rule, group.first));
         }
     }
 }

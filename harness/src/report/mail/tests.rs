@@ -16,7 +16,8 @@ fn the_news_come_first_and_with_the_command_that_shows_them() {
     for line in [
         "everything: 2 new divergences, 1 of 5 images conform, 2 parts of 4 only, 2 not",
         "  debian-cloud: the mistake of corpus/cases/case-1.toml is back",
-        "    relocheck replay corpus/cases/case-1.toml",
+        "    relocheck replay corpus/cases/case-1.toml --image \"$(relocheck corpus path\\",
+        " debian-cloud)\"",
         "  debian-cloud (64-bit, kdump): 6.1.0-50-cloud-amd64, 64-bit, lz4",
         "      relocheck replay reports/cases/3d616aa853fe-fault.toml",
         "  stale (someone@example.org, EXPIRED on 2027-01-31, corpus/cases/README.md)",

@@ -6,16 +6,16 @@ use roxmltree::{Document, Node};
 use super::*;
 use crate::case::{MemoryEntry, SetupData, SetupDataKind, Span};
 use crate::oracle::Rule;
-use crate::record::testing::{case, diverging, finding, image};
+use crate::record::samples::{conforming_image, diverging, machine, new};
 
 fn facts() -> Facts {
-    image("a", 0).facts.unwrap()
+    conforming_image("a", 0).facts.unwrap()
 }
 
 /// The picture of a case with findings at these addresses, as XML.
 fn drawn(case: &Case, output: Option<u64>, wrong: &[u64]) -> String {
     let findings = wrong.iter().map(|address| {
-        let mut found = finding(Rule::Memory);
+        let mut found = new(Rule::Memory);
         found.finding.address = Some(*address);
         found
     });
@@ -79,7 +79,7 @@ fn check(svg: &str) {
 
 #[test]
 fn everything_that_a_case_places_is_named_with_its_address() {
-    let svg = drawn(&case(), Some(0x4000_0000), &[0x4000_1234]);
+    let svg = drawn(&machine(), Some(0x4000_0000), &[0x4000_1234]);
     check(&svg);
     let document = Document::parse(&svg).unwrap();
     let names: Vec<&str> = texts(&document, "name").into_iter().map(|(_, name)| name).collect();
@@ -107,14 +107,14 @@ fn everything_that_a_case_places_is_named_with_its_address() {
 
 #[test]
 fn a_kernel_that_was_not_started_is_not_drawn() {
-    let svg = drawn(&case(), None, &[]);
+    let svg = drawn(&machine(), None, &[]);
     check(&svg);
     assert!(!svg.contains("k-kernel"));
 }
 
 #[test]
 fn an_address_that_no_memory_has_is_beside_the_axis() {
-    let svg = drawn(&case(), None, &[0x5f95_0d1d_0002_0000]);
+    let svg = drawn(&machine(), None, &[0x5f95_0d1d_0002_0000]);
     check(&svg);
     assert!(svg.contains("0x5f950d1d00020000, no RAM"));
     assert!(!svg.contains("tip"), "no arrow on the axis");
@@ -122,7 +122,7 @@ fn an_address_that_no_memory_has_is_beside_the_axis() {
 
 #[test]
 fn things_that_overlap_are_beside_each_other() {
-    let svg = drawn(&case(), Some(0x100_0000), &[]);
+    let svg = drawn(&machine(), Some(0x100_0000), &[]);
     check(&svg);
     let document = Document::parse(&svg).unwrap();
     let x = |class| {
@@ -137,7 +137,7 @@ fn things_that_overlap_are_beside_each_other() {
 fn extremes_can_be_drawn() {
     let edge = 1u64 << 52;
     let all = MemoryEntry::usable(0, edge);
-    let mut extreme = Case { load: edge - 4096, memory: vec![all; 200], ..case() };
+    let mut extreme = Case { load: edge - 4096, memory: vec![all; 200], ..machine() };
     extreme.initrd = Some(Span { start: u64::MAX, end: 0 });
     extreme.setup_data = vec![
         SetupData {
@@ -166,7 +166,7 @@ proptest! {
         wrong in proptest::collection::vec(any::<u64>(), 0..6),
         places in (any::<u64>(), any::<u64>()),
     ) {
-        let mut case = Case { load, ..case() };
+        let mut case = Case { load, ..machine() };
         case.places.boot_params = places.0;
         case.places.command_line = places.1;
         case.initrd = spans.first().map(|(start, end)| Span { start: *start, end: *end });
