@@ -105,7 +105,7 @@ pub fn prepare(dir: &Path, image: &Path) -> Result<(), Failed> {
         campaign.partition = None;
     }
     History::open(&dir.join("history.db"))?.record(&night)?;
-    let plan = "schema = 1\nname = \"nightly\"\n[[run]]\nimages = [\"bzImage\"]\ncases = 1\n";
+    let plan = "schema = 1\nname = \"nightly\"\n[[run]]\nimages = [\"bzImage\"]\nprotocols = [\"32\", \"64\"]\ncases = 1\n";
     std::fs::write(dir.join("nightly.toml"), plan)?;
     Ok(())
 }
