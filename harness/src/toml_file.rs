@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Reads the text file at `path`; an error says what is wrong, but not with which file.
-pub fn read(path: &Path) -> Result<String, String> {
+/// Reads the text file at `path`, which should be `what`; an error says what is wrong, but not with which file.
+pub fn read(path: &Path, what: &str) -> Result<String, String> {
     let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if !metadata.is_file() || metadata.len() > MAX_FILE {
-        return Err("expected a text file of at most 1 MiB".into());
+        return Err(format!("expected {what}, a text of at most 1 MiB"));
     }
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|_| "not UTF-8 text".into())

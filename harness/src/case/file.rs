@@ -57,7 +57,7 @@ impl CaseFile {
     /// It is no regular file of at most 1 MiB, or not TOML of this format: unknown fields are errors.
     pub fn read(path: &Path) -> Result<CaseFile, CaseFileError> {
         let error = |problem| CaseFileError { path: path.display().to_string(), problem };
-        let text = toml_file::read(path).map_err(error)?;
+        let text = toml_file::read(path, "a case file").map_err(error)?;
         CaseFile::parse(&text).map_err(error)
     }
 

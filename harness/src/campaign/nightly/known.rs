@@ -73,7 +73,7 @@ impl KnownIssues {
     /// It is no TOML file of this format.
     pub fn read(path: &Path, today: Date) -> Result<KnownIssues, PlanError> {
         let error = |problem| PlanError { path: path.display().to_string(), problem };
-        let text = toml_file::read(path).map_err(error)?;
+        let text = toml_file::read(path, "a list of known issues").map_err(error)?;
         KnownIssues::parse(&text, today).map_err(error)
     }
 

@@ -99,7 +99,7 @@ impl NightlyPlan {
     /// It is no TOML file of this format; unknown fields are errors.
     pub fn read(path: &Path) -> Result<NightlyPlan, PlanError> {
         let error = |problem| PlanError { path: path.display().to_string(), problem };
-        let text = toml_file::read(path).map_err(error)?;
+        let text = toml_file::read(path, "a plan").map_err(error)?;
         let mut plan = NightlyPlan::parse(&text).map_err(error)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let below = |path: &mut PathBuf| *path = folder.join(&path);

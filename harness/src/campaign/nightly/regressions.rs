@@ -45,7 +45,7 @@ struct Entry {
 /// It is no TOML file of this format.
 pub fn read(path: &Path) -> Result<Vec<Regression>, PlanError> {
     let error = |problem| PlanError { path: path.display().to_string(), problem };
-    let text = toml_file::read(path).map_err(error)?;
+    let text = toml_file::read(path, "a list of findings").map_err(error)?;
     let document: Document = toml_file::parse(&text).map_err(error)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut regressions = Vec::new();

@@ -86,11 +86,12 @@ impl Matrix {
                 builtin::fragment(name.as_str())
             });
         };
-        let text = toml_file::read(file).map_err(unreadable(file))?;
+        let text = toml_file::read(file, "a matrix of builds").map_err(unreadable(file))?;
         let folder = file.parent().unwrap_or(Path::new("")).join("config");
         Matrix::parse(&file.display().to_string(), &text, |name| {
             let path = folder.join(format!("{name}.config"));
-            let text = toml_file::read(&path).map_err(unreadable(&path))?;
+            let text = toml_file::read(&path, "a fragment of a configuration")
+                .map_err(unreadable(&path))?;
             Ok((path, text))
         })
     }

@@ -108,7 +108,7 @@ impl Manifest {
             return Manifest::parse("the built-in manifest", BUILT_IN);
         };
         let name = path.display().to_string();
-        let text = toml_file::read(path)
+        let text = toml_file::read(path, "a manifest")
             .map_err(|problem| CorpusError::Manifest { place: name.clone(), problem })?;
         Manifest::parse(&name, &text)
     }
