@@ -80,7 +80,7 @@ pub struct Setup {
 /// An image of which all cases are finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageDone {
-    /// Its name.
+    /// Its name, and which cases it has if not all.
     pub name: String,
     /// Why it cannot be checked, if it cannot.
     pub failure: Option<String>,

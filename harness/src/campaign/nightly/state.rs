@@ -238,7 +238,7 @@ impl UnitState {
         };
         let done = self.idle() && !self.has_work(known);
         done.then(|| ImageDone {
-            name: self.unit.name.clone(),
+            name: self.unit.title(),
             failure: self.failure.as_ref().map(|failure| failure.message.clone()),
             cases: self.cases.len(),
             diverging: count(Verdict::Diverges),

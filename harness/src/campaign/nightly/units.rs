@@ -49,6 +49,14 @@ impl Unit {
         same && self.selection == other.selection
     }
 
+    /// Its name, and which cases it has if not all.
+    pub fn title(&self) -> String {
+        match self.selection.is_all() {
+            true => self.name.clone(),
+            false => format!("{} ({})", self.name, self.selection),
+        }
+    }
+
     /// What determines its results, but for the program: units with the same key have the same cases. Neither the name nor
     /// the number of cases is part of it, so that more can be added.
     pub fn key(&self, seed: u64) -> String {
