@@ -4,11 +4,13 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod build_tree;
 pub mod campaign;
 pub mod case;
 pub mod cli;
 pub mod corpus;
 pub mod exit;
+pub mod explain;
 mod hex;
 pub mod history;
 pub mod image;

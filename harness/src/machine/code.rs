@@ -79,6 +79,11 @@ impl Code {
         }
     }
 
+    /// The copy that was found last.
+    pub fn latest(&self) -> Range {
+        self.copies.last().expect("the image as loaded is the first").range
+    }
+
     /// The places that code ran from, in the order of their first use.
     pub fn into_ranges(self) -> Vec<Range> {
         self.copies.into_iter().map(|copy| copy.range).collect()

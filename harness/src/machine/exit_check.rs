@@ -2,7 +2,7 @@
 //! Halves the time of a run: takes a check out of translated code that no machine here needs.
 //!
 //! Unicorn makes the guest's code ask after *every* memory access whether a memory hook wants to stop, by a
-//! call that also forces all guest registers out to memory and back. No machine installs memory hooks, and
+//! call that also forces all guest registers out to memory and back. No memory hook here ever stops the engine, and
 //! an access that is refused leaves translated code at once by another way. The check at the start of each
 //! block, by which the watchdog and the block budget stop an engine, is a different function and stays.
 //!

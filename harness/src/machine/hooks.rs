@@ -9,6 +9,7 @@ use super::code::{Code, Fetched};
 use super::cpu;
 use super::devices::Devices;
 use super::fill::PAGE;
+use super::observe::{self, Event};
 use super::outcome::Access;
 use super::paging::{GIB_PAGE, Levels, Miss, Paging, Translation};
 use super::ram::{Ram, Untouchable};
@@ -68,6 +69,8 @@ pub struct State {
     pub blocks: u64,
     /// How many may run.
     pub budget: u64,
+    /// Who is told what happens.
+    pub observer: Option<observe::Shared>,
     levels: Levels,
     gib_pages: bool,
     tlb_size: u64,
@@ -85,6 +88,7 @@ impl State {
             stop: None,
             blocks: 0,
             budget: setup.budget,
+            observer: None,
             levels: Levels::new(setup.word == WordSize::Bits64 && setup.cpu.la57),
             gib_pages: setup.cpu.gib_pages,
             tlb_size: TLB_START,
@@ -167,9 +171,16 @@ pub fn install(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
         let state = uc.get_data_mut();
         state.fill_tlb(&paging, rip, page, access).map_err(|stop| state.stop = Some(stop)).ok()
     })?;
-    uc.add_insn_in_hook(|uc, port, size| uc.get_data_mut().devices.read(port as u16, size))?;
+    uc.add_insn_in_hook(|uc, port, size| {
+        let port = port as u16;
+        let value = uc.get_data_mut().devices.read(port, size);
+        observe::tell(uc, &Event::Port { port, size, value, written: false });
+        value
+    })?;
     uc.add_insn_out_hook(|uc, port, size, value| {
-        uc.get_data_mut().devices.write(port as u16, size, value);
+        let port = port as u16;
+        uc.get_data_mut().devices.write(port, size, value);
+        observe::tell(uc, &Event::Port { port, size, value, written: true });
     })?;
     uc.add_intr_hook(|uc, vector| stop(uc, Stop::Exception(vector as u8)))?;
     Ok(())

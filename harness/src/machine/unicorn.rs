@@ -5,6 +5,7 @@
 //! permission it needs: an entry both writable and executable sends every store through a slow path, and
 //! a fetch that is refused is a free hand-off detector.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use unicorn_engine::{Arch, Mode, Prot, TlbType, Unicorn, X86CpuModel, uc_error};
 use super::faults::{self, Delivery, PAGE_FAULT};
 use super::fill::{Fill, Tile};
 use super::hooks::{self, State, Stop};
+use super::observe::{self, Event, Interest, Observer};
 use super::outcome::{End, Outcome};
 use super::paging::Paging;
 use super::ram::{MOST_TOUCHED, Ram, Untouchable};
@@ -78,11 +80,49 @@ impl UnicornEngine {
     }
 }
 
+impl UnicornEngine {
+    /// How long a run may go without counting its blocks.
+    fn patience(&self, setup: &Setup) -> Duration {
+        self.patience.unwrap_or_else(|| {
+            Duration::from_millis(setup.budget.saturating_mul(1000) / FASTEST_HOST)
+        })
+    }
+
+    /// Runs one machine as [`Engine::run`] does, and tells an observer that `make` makes what happens in it.
+    ///
+    /// A run that has to be repeated with its blocks counted gets another observer.
+    ///
+    /// # Errors
+    /// As for any run.
+    pub fn observe<O: Observer + 'static>(
+        &self,
+        setup: &Setup,
+        interest: &Interest,
+        make: impl Fn() -> O,
+    ) -> Result<(Outcome, O), MachineError> {
+        let observed = || -> Result<(Machine, Rc<RefCell<O>>), MachineError> {
+            let mut machine = self.machine(setup)?;
+            let observer = Rc::new(RefCell::new(make()));
+            observe::install(&mut machine.uc, observer.clone(), interest)?;
+            Ok((machine, observer))
+        };
+        // The machine, which shares the observer, is gone when its outcome is there.
+        let alone = |observer: Rc<RefCell<O>>| {
+            Rc::into_inner(observer).expect("nobody else has it any more").into_inner()
+        };
+        let (machine, observer) = observed()?;
+        if let Some(outcome) = machine.run_watched(setup, self.patience(setup))? {
+            return Ok((outcome, alone(observer)));
+        }
+        let (machine, observer) = observed()?;
+        let outcome = machine.run_counted(setup)?;
+        Ok((outcome, alone(observer)))
+    }
+}
+
 impl Engine for UnicornEngine {
     fn run(&self, setup: &Setup) -> Result<Outcome, MachineError> {
-        let patience = self.patience.unwrap_or_else(|| {
-            Duration::from_millis(setup.budget.saturating_mul(1000) / FASTEST_HOST)
-        });
+        let patience = self.patience(setup);
         match self.machine(setup)?.run_watched(setup, patience)? {
             Some(outcome) => Ok(outcome),
             None => self.machine(setup)?.run_counted(setup),
@@ -173,6 +213,8 @@ impl Machine {
             Stop::NewCopy => {
                 self.uc.ctl_flush_tb()?;
                 self.uc.ctl_flush_tlb()?;
+                let range = self.uc.get_data().code.latest();
+                observe::tell(&self.uc, &Event::NewCopy { range });
                 return Ok(None);
             }
             Stop::GrowTlb => {
@@ -207,7 +249,10 @@ impl Machine {
         if self.page_faults > MAX_PAGE_FAULTS {
             return Ok(Some(unhandled));
         }
-        Ok(match faults::deliver_page_fault(&mut self.uc, paging, address, error_code)? {
+        let delivery = faults::deliver_page_fault(&mut self.uc, paging, address, error_code)?;
+        let delivered = delivery == Delivery::Delivered;
+        observe::tell(&self.uc, &Event::PageFault { address, error_code, delivered });
+        Ok(match delivery {
             Delivery::Delivered => None,
             Delivery::NoHandler => Some(unhandled),
             Delivery::Unsupported(what) => Some(End::Unsupported(what.into())),

@@ -10,6 +10,7 @@ use crate::range::Range;
 
 mod cpu;
 mod memory;
+mod observe;
 
 const LOAD: u64 = 0x20_0000;
 const STUB: u64 = 0x2000;
