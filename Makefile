@@ -37,10 +37,18 @@ lint: prerequisites
 		echo 'lint: cargo-deny is not installed: licences of dependencies are not checked'; \
 	fi
 
+# Kernels with their vmlinux, for the tests that need symbols and relocations.
+BUILDS := 6.1-x86_64-base-gzip 6.1-i386-base-gzip
+
 # Without kernels the tests that need them skip themselves; that is said here, and again by them.
 test: lint build
+	@scripts/prerequisites tests
 	@$(RELOCHECK) corpus fetch tests || { \
 		echo '*** make test: NOT ALL KERNELS COULD BE FETCHED (see above).' >&2; \
+		echo '*** make test: tests that need a missing kernel will skip themselves.' >&2; \
+	}
+	@$(RELOCHECK) corpus build $(BUILDS) || { \
+		echo '*** make test: NOT ALL KERNELS COULD BE BUILT (see above).' >&2; \
 		echo '*** make test: tests that need a missing kernel will skip themselves.' >&2; \
 	}
 	$(CARGO) test --locked --doc

@@ -24,6 +24,8 @@ const MAPS_SETUP_DATA: (u32, u32) = (6, 0);
 const SIZES_WRAP: (u32, u32) = (6, 17);
 /// The first release with kexec handover.
 const KEXEC_HANDOVER: (u32, u32) = (6, 16);
+/// The longest banner that is believed, in bytes; real ones have about 200.
+const LONGEST_BANNER: usize = 1024;
 const MIB: u64 = 1 << 20;
 
 /// What the predictions need to know of an image.
@@ -60,6 +62,7 @@ impl Model {
             return Err(format!("the stub of {release} is not modelled, only 5.10 and later"));
         }
         let stub = image.stub();
+        let build_str = stub.build_str.clone().or_else(|| banner(&release, &kernel.payload));
         let mut traits = stub.traits;
         traits.sizes_wrap |= number <= SIZES_WRAP;
         let header = image.header();
@@ -82,7 +85,7 @@ impl Model {
             keeps_cc_blob: number >= CC_BLOB,
             relocates: !stub.loops.is_empty(),
             maps_setup_data: link.word == WordSize::Bits64 && number >= MAPS_SETUP_DATA,
-            seed: stub.build_str.as_ref().map(|text| rotate_hash(link.word, 0, text)),
+            seed: build_str.map(|text| rotate_hash(link.word, 0, &text)),
             alignment: header.kernel_alignment.filter(|a| a.is_power_of_two()).map(u64::from),
             needed,
             input: header.payload_offset.map(u64::from),
@@ -109,7 +112,7 @@ impl Model {
         let mut choice = None;
         let mut hash = 0;
         if started.kaslr {
-            self.seed.ok_or("the stub's build string is not found")?;
+            self.seed.ok_or("the build string is found neither in the stub nor in the kernel")?;
             choice = Some(Choice::find(self, placement, &mut started)?);
             hash = self.hash(&started.guest.page);
         }
@@ -141,6 +144,15 @@ impl Model {
     pub(super) fn hash(&self, page: &Page) -> u64 {
         rotate_hash(self.link.word, self.seed.unwrap_or(0), page.bytes())
     }
+}
+
+/// The build string as the kernel's banner has it (init/version-timestamp.c): behind "Linux version ", up to the end of
+/// the line. Where the compiler worked the string's hash out, as clang does, the stub has the string no more.
+fn banner(release: &Release, payload: &[u8]) -> Option<Vec<u8>> {
+    let start = format!("Linux version {release} (");
+    let text = &payload[memmem::find(payload, start.as_bytes())?..][b"Linux version ".len()..];
+    let end = text.iter().take(LONGEST_BANNER).position(|&byte| byte == b'\n')?;
+    Some([&text[..end], b"\0"].concat())
 }
 
 /// Whether the kernel knows kexec handover, by what it says of data of that kind (arch/x86/kernel/setup.c).
@@ -211,5 +223,14 @@ mod tests {
         assert_eq!(of("6.16.1", off), Handover::Unknown);
         assert_eq!(of("6.16.1", b""), Handover::Unclear);
         assert_eq!(of("6.15.1", known), Handover::Unknown);
+    }
+
+    #[test]
+    fn the_banner_has_the_build_string() {
+        let release = Release::from_version("6.1.192").unwrap();
+        let payload = b"..Linux version %s (%s)\0Linux version 6.1.192 (a@b) (clang 14) #1 SMP\n\0..";
+        assert_eq!(banner(&release, payload).unwrap(), b"6.1.192 (a@b) (clang 14) #1 SMP\0");
+        assert_eq!(banner(&release, &payload[..60]), None, "no end of line");
+        assert_eq!(banner(&Release::from_version("6.1.19").unwrap(), payload), None);
     }
 }
