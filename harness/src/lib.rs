@@ -21,6 +21,7 @@ pub mod record;
 pub mod reference;
 pub mod report;
 mod toml_file;
+pub mod vmlinux;
 
 // The test helpers that unit tests share with the tests in `tests/` name the crate.
 #[cfg(test)]
