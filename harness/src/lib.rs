@@ -19,6 +19,7 @@ pub mod oracle;
 pub mod range;
 pub mod record;
 pub mod reference;
+pub mod relink;
 pub mod report;
 mod toml_file;
 pub mod vmlinux;

@@ -2,8 +2,8 @@
 //! Small kernels with relocations, for unit tests.
 
 /// Sections start at this address and lie one after the other, each on a page of its own.
-pub const BASE64: u64 = 0xffff_ffff_8100_0000;
-pub const BASE32: u64 = 0xc100_0000;
+const BASE64: u64 = 0xffff_ffff_8100_0000;
+const BASE32: u64 = 0xc100_0000;
 /// The physical address that belongs to the base.
 pub const PHYSICAL: u64 = 0x100_0000;
 const PAGE: u64 = 0x1000;
@@ -40,6 +40,8 @@ impl Sec {
 /// A kernel to be. Sections are given and named by the order in which they were added, from 0.
 pub struct Elf {
     bits64: bool,
+    /// How much higher than usual it is linked.
+    pub base: u64,
     /// Whether numbers of sections are written as if they did not fit their fields.
     pub large: bool,
     sections: Vec<Sec>,
@@ -50,7 +52,7 @@ pub struct Elf {
 impl Elf {
     pub fn new(bits64: bool) -> Elf {
         let none = (String::new(), 0, UNDEFINED, 0);
-        Elf { bits64, large: false, sections: Vec::new(), symbols: vec![none] }
+        Elf { bits64, base: 0, large: false, sections: Vec::new(), symbols: vec![none] }
     }
 
     pub fn section(&mut self, section: Sec) -> usize {
@@ -58,13 +60,18 @@ impl Elf {
         self.sections.len() - 1
     }
 
+    /// The bytes of a section.
+    pub fn fill(&mut self, section: usize, bytes: &[u8]) {
+        self.sections[section].bytes = bytes.to_vec();
+    }
+
     fn load(&self, section: usize) -> u64 {
-        PHYSICAL + section as u64 * PAGE
+        PHYSICAL + self.base + section as u64 * PAGE
     }
 
     /// Where the section is linked.
     pub fn address(&self, section: usize) -> u64 {
-        let base = if self.bits64 { BASE64 } else { BASE32 };
+        let base = if self.bits64 { BASE64 } else { BASE32 } + self.base;
         if self.sections[section].at_zero { 0 } else { base + section as u64 * PAGE }
     }
 
@@ -92,7 +99,7 @@ impl Elf {
 
     /// A relocation of the field at `offset` of a section, of type `kind` against the symbol of that index.
     pub fn reloc(&mut self, section: usize, offset: u64, kind: u32, symbol: usize) {
-        let address = self.address(section) + offset;
+        let address = self.address(section).wrapping_add(offset);
         self.sections[section].relocs.push((address, kind, symbol));
     }
 

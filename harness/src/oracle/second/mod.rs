@@ -8,8 +8,10 @@
 mod entries;
 mod origin;
 mod place;
+mod twice;
 
 use super::{Finding, Subject};
+pub use twice::{Twice, TwiceError, judge as judge_twice, same_layout};
 use crate::exit::Exit;
 use crate::reference::{DeriveError, Derived};
 use crate::vmlinux::{Vmlinux, VmlinuxError};

@@ -57,8 +57,8 @@ pub fn type_name(word: WordSize, reloc_type: u32) -> String {
     match (word, reloc_type) {
         (WordSize::Bits64, R_X86_64_REX_GOTPCRELX) => "R_X86_64_REX_GOTPCRELX".to_owned(),
         _ => match r_to_str(reloc_type, machine) {
-            known if known.starts_with("R_") && !known.contains("UNKNOWN") => known.to_owned(),
-            _ => format!("relocation type {reloc_type}"),
+            unknown if unknown.contains("UNKNOWN") => format!("relocation type {reloc_type}"),
+            known => format!("R_{known}"),
         },
     }
 }

@@ -193,6 +193,9 @@ fn fields_that_no_entry_can_name_are_refused() {
     let (mut elf, text, foo) = kernel(true);
     elf.reloc(text, 0x1_0000_0000, X64, foo);
     assert!(complaint(&elf).contains("a relocation at 0x81000000, which a table entry cannot name"));
+    let (mut elf, text, foo) = kernel(false);
+    elf.reloc(text, 0x3f00_0000, 1, foo);
+    assert!(complaint(&elf).contains("a relocation at 0x0, which a table entry cannot name"));
 }
 
 #[test]
