@@ -94,6 +94,9 @@ pub struct Facts {
     /// were not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries_equal_to_vmlinux: Option<usize>,
+    /// What is to be known of that comparison.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vmlinux_remarks: Vec<String>,
     /// Why the table was not compared with the `vmlinux` at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_compared_with_vmlinux: Option<String>,

@@ -104,6 +104,7 @@ pub fn facts(image_findings: Vec<Found>) -> Facts {
         image_findings,
         kaslr_not_predicted: None,
         entries_equal_to_vmlinux: None,
+        vmlinux_remarks: Vec::new(),
         not_compared_with_vmlinux: None,
     }
 }

@@ -31,6 +31,10 @@ use crate::image::{Segment, WordSize};
 
 /// The largest symbol or string table that is read, in bytes; those of a distribution's kernel have ten megabytes.
 const MAX_TABLE: u64 = 128 << 20;
+/// The largest file: bytes. Those with debug information have up to 1 GB.
+const MAX_FILE: u64 = 4 << 30;
+/// The largest number of segments: kernels have two to four.
+const MAX_SEGMENTS: usize = 64;
 /// The largest number of sections: kernels with a section for each function have some 70,000.
 const MAX_SECTIONS: usize = 1 << 18;
 /// The largest number of relocations of loaded sections: a distribution's kernel has a million.
@@ -106,6 +110,12 @@ impl Vmlinux {
                 && section.sh_type != SHT_NOBITS
                 && section.sh_size > 0
         })
+    }
+
+    /// Whether a section is taken out of the kernel before it is packed, though it is loaded: what modules would have, from
+    /// 6.18 on (scripts/Makefile.vmlinux).
+    pub fn is_taken_out(&self, index: usize) -> bool {
+        self.is_section(index, ".modinfo")
     }
 
     /// The sections of relocations of loaded sections. An i386 kernel has SHT_REL, an x86_64 kernel SHT_RELA.
@@ -316,6 +326,8 @@ mod tests {
         assert!(damaged(40, &[0xff; 8]).contains("section headers"));
         assert!(damaged(32, &[0xff; 8]).contains("program headers"));
         assert!(damaged(58, &[1, 0]).contains("e_shentsize"));
+        let header = u64::from_le_bytes(good[40..48].try_into().unwrap()) as usize + 64;
+        assert!(damaged(header + 33, &[0x80]).contains("all sections together have"));
     }
 
     proptest! {

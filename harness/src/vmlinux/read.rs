@@ -10,20 +10,23 @@ use goblin::elf::header::{
 };
 use goblin::elf::program_header::{PT_LOAD, ProgramHeader};
 use goblin::elf::section_header::{
-    SHN_XINDEX, SHT_SYMTAB, SHT_SYMTAB_SHNDX, SectionHeader,
+    SHN_XINDEX, SHT_NOBITS, SHT_NULL, SHT_SYMTAB, SHT_SYMTAB_SHNDX, SectionHeader,
 };
 use goblin::elf::sym::Sym;
 use goblin::elf::Elf;
 
 use super::bytes::Bytes;
 use super::symbols::Symbols;
-use super::{MAX_SECTIONS, MAX_TABLE, Vmlinux, VmlinuxError};
+use super::{MAX_FILE, MAX_SECTIONS, MAX_SEGMENTS, MAX_TABLE, Vmlinux, VmlinuxError};
 use crate::image::{Segment, WordSize};
 
 /// Bytes of the longer ELF header.
 const HEADER: u64 = 64;
 
 pub fn vmlinux(bytes: Bytes) -> Result<Vmlinux, VmlinuxError> {
+    if bytes.len() > MAX_FILE {
+        return Err(VmlinuxError::TooMany { what: "bytes", place: "file".to_owned() });
+    }
     let head = bytes.read(0, HEADER.min(bytes.len()), "header")?;
     let (word, header) = header(&head)?;
     let container = match word {
@@ -32,6 +35,14 @@ pub fn vmlinux(bytes: Bytes) -> Result<Vmlinux, VmlinuxError> {
     };
     let ctx = Ctx::new(container, goblin::container::Endian::Little);
     let sections = sections(&bytes, &header, ctx)?;
+    // Sections do not share bytes: whoever reads all of them reads the file once. Some linkers let two of them end in
+    // the same strings.
+    let stored = sections.iter().filter(|s| !matches!(s.sh_type, SHT_NULL | SHT_NOBITS));
+    let stored = stored.fold(0, |sum: u64, section| sum.saturating_add(section.sh_size));
+    if stored > 2 * bytes.len() {
+        let problem = format!("all sections together have {stored:#x} bytes, the file {:#x}", bytes.len());
+        return Err(elf("sh_size", problem));
+    }
     let names = match u32::from(header.e_shstrndx) {
         SHN_XINDEX => sections.first().map_or(0, |section| section.sh_link as usize),
         index => index as usize,
@@ -189,6 +200,9 @@ fn segments(bytes: &Bytes, header: &Header, ctx: Ctx) -> Result<Vec<Segment>, Vm
         })
     };
     let segments = loads.map(segment).collect::<Result<Vec<Segment>, VmlinuxError>>()?;
+    if segments.len() > MAX_SEGMENTS {
+        return Err(elf("e_phnum", format!("{} segments, expected at most {MAX_SEGMENTS}", segments.len())));
+    }
     if segments.is_empty() {
         return Err(elf("e_phnum", format!("{count} program headers, none of them PT_LOAD")));
     }

@@ -27,6 +27,19 @@ pub struct Compared {
     pub unlisted: Vec<String>,
 }
 
+impl Compared {
+    /// What people should know of it, one line each.
+    pub fn remarks(&self) -> Vec<String> {
+        let notes = (self.in_notes > 0).then(|| {
+            format!("{} of the entries move notes, as tools before 6.13 made them", self.in_notes)
+        });
+        let names = self.unlisted.join(", ");
+        let unlisted = (!self.unlisted.is_empty())
+            .then(|| format!("absolute symbols about which their value decided: {names}"));
+        notes.into_iter().chain(unlisted).collect()
+    }
+}
+
 /// Why an image cannot be compared with a `vmlinux`.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {

@@ -2,7 +2,7 @@
 //! Whether an image was made from a `vmlinux`: every loaded section stands in the kernel as the linker left it.
 //!
 //! What is compared are sections, not segments: `objcopy` fills the room between sections anew, and whatever a segment has
-//! beyond its bytes in the file is nothing of the linker's.
+//! beyond its bytes in the file is nothing of the linker's. Left out is what the build takes out of the kernel.
 
 use goblin::elf::section_header::{SHT_NOTE, SectionHeader};
 
@@ -33,7 +33,7 @@ pub fn judge(subject: &Subject, vmlinux: &Vmlinux) -> Result<Vec<Finding>, Compa
     }
     let mut identified = false;
     let mut differences = Vec::new();
-    for (index, section) in vmlinux.loaded() {
+    for (index, section) in vmlinux.loaded().filter(|(index, _)| !vmlinux.is_taken_out(*index)) {
         let note = section.sh_type == SHT_NOTE;
         match difference(subject, vmlinux, index, section)? {
             None => identified |= note,

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! One rule of the derivation each, on kernels of a few sections.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::reference::Plain;
 use crate::vmlinux::fixture::{ABSOLUTE, Elf, PHYSICAL, Sec, UNDEFINED};
 
 const NONE: u32 = 0;
@@ -205,4 +208,35 @@ fn a_file_without_relocations_is_told_from_one_with_none_to_apply() {
     let (mut elf, text, foo) = kernel(true);
     elf.reloc(text, 0, PC32, foo);
     assert!(entries(&elf).is_empty());
+}
+
+proptest! {
+    #[test]
+    fn survives_damage(
+        bits64: bool,
+        damage in prop::collection::vec((0usize..0x2000, any::<u8>()), 1..16),
+    ) {
+        let (mut elf, text, foo) = kernel(bits64);
+        let per_cpu = elf.section(Sec::per_cpu(0x20));
+        let notes = elf.section(Sec::note(".notes", 0x20));
+        for section in [text, per_cpu, notes] {
+            elf.reloc(section, 8, 1, foo);
+            elf.reloc(section, 16, 2, foo);
+        }
+        let mut file = elf.build();
+        let len = file.len();
+        for (offset, byte) in damage {
+            file[offset % len] = byte;
+        }
+        if let Ok(vmlinux) = Vmlinux::parse(file) {
+            let derived = Derived::new(&vmlinux);
+            // A damaged size may ask for much memory, but for no more than a kernel's.
+            let small = vmlinux.segments.iter().all(|segment| segment.memsz < 1 << 20);
+            if let (Ok(derived), true) = (derived, small)
+                && let Ok(mut plain) = Plain::new(&vmlinux)
+            {
+                let _ = plain.relocate(&derived, 0x200_0000, 0x200_0000);
+            }
+        }
+    }
 }
