@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Links the kernel of a build folder again, for another address, without compiling anything.
 //!
-//! The linker script says where a kernel begins. With another number there, make links the same objects anew. Everything
-//! that it changes is put back afterwards; what is between (objects that carry the time) it makes again as before.
+//! The linker script says where a kernel begins. With another number there, make links the same objects anew. What is
+//! changed is first put aside, and back afterwards: where that was prevented, the next time.
 
 use std::fs;
 use std::io;
@@ -14,8 +14,8 @@ use crate::corpus::build::ENVIRONMENT;
 
 /// The linker script, made from vmlinux.lds.S.
 const SCRIPT: &str = "arch/x86/kernel/vmlinux.lds";
-/// What linking makes and what is kept of it.
-const MADE: [&str; 4] = ["vmlinux", "vmlinux.unstripped", "vmlinux.map", "System.map"];
+/// What is changed: the linker script, and what make does.
+const CHANGED: [&str; 5] = ["vmlinux", "vmlinux.unstripped", "vmlinux.map", "System.map", SCRIPT];
 /// Behind the name of a file that is put aside.
 const ASIDE: &str = ".relocheck-aside";
 /// Lines of make's complaint that an error shows.
@@ -66,6 +66,7 @@ impl Relink {
     pub fn new(folder: &Path, arguments: &[String]) -> Result<Relink, RelinkError> {
         let missing = |what| RelinkError::NotBuilt(folder.to_path_buf(), what);
         let tree = BuildTree::at(folder);
+        put_back(&tree).map_err(file("put files back in", folder))?;
         let config = tree.config().ok_or_else(|| missing(".config"))?;
         let config = fs::read_to_string(&config).map_err(file("read", &config))?;
         tree.vmlinux().ok_or_else(|| missing("vmlinux"))?;
@@ -82,16 +83,12 @@ impl Relink {
         }
         all.extend_from_slice(arguments);
         let relink = Relink { tree, script, original, arguments: all };
-        for made in relink.made() {
-            let aside = aside(&made);
-            fs::rename(&made, &aside).map_err(file("move", &made))?;
+        for path in CHANGED.map(|name| relink.tree.root().join(name)) {
+            if path.is_file() {
+                fs::rename(&path, aside(&path)).map_err(file("move", &path))?;
+            }
         }
         Ok(relink)
-    }
-
-    fn made(&self) -> Vec<PathBuf> {
-        let made = MADE.iter().map(|name| self.tree.root().join(name));
-        made.filter(|path| path.is_file()).collect()
     }
 
     /// The kernel as it was built.
@@ -132,16 +129,24 @@ impl Relink {
 
 impl Drop for Relink {
     fn drop(&mut self) {
-        // The folder is someone's: whatever can be put back is, and nothing can be said here.
-        let _ = fs::write(&self.script, &self.original);
-        for made in self.made() {
-            let _ = fs::remove_file(made);
-        }
-        for name in MADE {
-            let path = self.tree.root().join(name);
-            let _ = fs::rename(aside(&path), path);
+        // Nobody can be told here. What stays aside is put back the next time.
+        let _ = put_back(&self.tree);
+    }
+}
+
+/// Puts back what was put aside, over what stands there instead.
+fn put_back(tree: &BuildTree) -> io::Result<()> {
+    let paths = CHANGED.map(|name| tree.root().join(name));
+    if !paths.iter().any(|path| aside(path).is_file()) {
+        return Ok(());
+    }
+    for path in paths {
+        match fs::rename(aside(&path), &path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
+    Ok(())
 }
 
 fn aside(path: &Path) -> PathBuf {
@@ -156,7 +161,8 @@ fn edited(script: &str, from: u64, to: u64) -> Option<String> {
     let begin = script.lines().find(|line| line.trim_start().starts_with(". = "))?;
     let (old, new) = (format!("{from:#x}"), format!("{to:#x}"));
     let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_hexdigit());
-    let (at, _) = begin.match_indices(&old).find(|(at, _)| !digit(begin[at + old.len()..].chars().next()))?;
+    let (at, _) =
+        begin.match_indices(&old).find(|(at, _)| !digit(begin[at + old.len()..].chars().next()))?;
     let line = format!("{}{new}{}", &begin[..at], &begin[at + old.len()..]);
     Some(script.replacen(begin, &line, 1))
 }
@@ -205,7 +211,12 @@ mod tests {
         let relink = Relink::new(folder.path(), &[]).unwrap();
         assert!(!folder.path().join("vmlinux").exists());
         assert!(relink.link(1, 2, &folder.path().join("other")).is_err());
-        drop(relink);
+        // As if the process had been killed.
+        std::mem::forget(relink);
+        fs::write(folder.path().join("vmlinux"), "other").unwrap();
+        let again = Relink::new(folder.path(), &[]).unwrap();
+        assert_eq!(fs::read(again.built().unwrap()).unwrap(), b"elf");
+        drop(again);
         assert_eq!(fs::read(folder.path().join("vmlinux")).unwrap(), b"elf");
         assert_eq!(fs::read(&script).unwrap(), b" . = 0x5;");
     }

@@ -11,7 +11,7 @@ use super::{Failure, complain, print};
 use crate::build_tree::BuildTree;
 use crate::exit::Exit;
 use crate::image::{Image, RelocTable};
-use crate::oracle::{TwiceError, Twice, judge_twice, same_layout};
+use crate::oracle::{Twice, TwiceError, judge_twice, same_layout};
 use crate::reference::Derived;
 use crate::relink::Relink;
 use crate::vmlinux::Vmlinux;
@@ -70,7 +70,10 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let mut tables = vec![("vmlinux", derived)];
     match image_table(&args.tree, &built, &first) {
         Ok(table) => tables.push(("bzImage", table)),
-        Err(why) => complain(format_args!("{}: the bzImage's table is left out: {why}", args.tree.display())),
+        Err(why) => complain(format_args!(
+            "{}: the bzImage's table is left out: {why}",
+            args.tree.display()
+        )),
     }
     let mut exit = Exit::Conforms;
     bar.finish_and_clear();
@@ -85,8 +88,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn open(path: &Path) -> Result<Vmlinux, Failure> {
-    Vmlinux::open(path)
-        .map_err(|error| Failure::usage(anyhow!("{}: {error}", path.display())))
+    Vmlinux::open(path).map_err(|error| Failure::usage(anyhow!("{}: {error}", path.display())))
 }
 
 fn classify(error: TwiceError) -> Failure {

@@ -30,7 +30,9 @@ pub enum PlainError {
     #[error(transparent)]
     Derive(#[from] DeriveError),
     /// Segments that are too far apart.
-    #[error("segment {index}: p_paddr {paddr:#x} is no place in a kernel that begins at {start:#x}")]
+    #[error(
+        "segment {index}: p_paddr {paddr:#x} is no place in a kernel that begins at {start:#x}"
+    )]
     Segment {
         /// Number of the segment among the PT_LOADs.
         index: usize,

@@ -103,7 +103,10 @@ fn details(text: &mut String, image: &ImageRecord) {
         lines.push(format!("KASLR's choice is not predicted: {why}"));
     }
     if let Some(equal) = facts.entries_equal_to_vmlinux {
-        lines.push(format!("table compared with vmlinux: {equal} of {} entries equal", facts.table_entries));
+        lines.push(format!(
+            "table compared with vmlinux: {equal} of {} entries equal",
+            facts.table_entries
+        ));
     }
     lines.extend(facts.vmlinux_remarks.iter().map(|remark| format!("  {remark}")));
     if let Some(why) = &facts.not_compared_with_vmlinux {

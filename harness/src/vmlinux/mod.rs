@@ -25,8 +25,8 @@ use goblin::elf::section_header::{SHF_ALLOC, SHT_NOBITS, SHT_REL, SHT_RELA, Sect
 use self::bytes::Bytes;
 pub use self::error::VmlinuxError;
 use self::places::Places;
-pub use self::symbols::{Home, Symbol};
 use self::symbols::Symbols;
+pub use self::symbols::{Home, Symbol};
 use crate::image::{Segment, WordSize};
 
 /// The largest symbol or string table that is read, in bytes; those of a distribution's kernel have ten megabytes.

@@ -23,7 +23,8 @@ impl Places {
 
     /// The best symbol at the highest address that is not above `address`, and the distance.
     pub fn find(&self, section: usize, address: u64) -> Option<(usize, u64)> {
-        let behind = self.sorted.partition_point(|symbol| (symbol.0, symbol.1) <= (section, address));
+        let behind =
+            self.sorted.partition_point(|symbol| (symbol.0, symbol.1) <= (section, address));
         let symbol = self.sorted.get(behind.checked_sub(1)?)?;
         (symbol.0 == section).then(|| (symbol.3, address - symbol.1))
     }

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use goblin::container::{Container, Ctx};
+use goblin::elf::Elf;
 use goblin::elf::header::{
     EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_386, EM_X86_64, ET_DYN,
     ET_EXEC, Header,
@@ -13,7 +14,6 @@ use goblin::elf::section_header::{
     SHN_XINDEX, SHT_NOBITS, SHT_NULL, SHT_SYMTAB, SHT_SYMTAB_SHNDX, SectionHeader,
 };
 use goblin::elf::sym::Sym;
-use goblin::elf::Elf;
 
 use super::bytes::Bytes;
 use super::symbols::Symbols;
@@ -40,7 +40,8 @@ pub fn vmlinux(bytes: Bytes) -> Result<Vmlinux, VmlinuxError> {
     let stored = sections.iter().filter(|s| !matches!(s.sh_type, SHT_NULL | SHT_NOBITS));
     let stored = stored.fold(0, |sum: u64, section| sum.saturating_add(section.sh_size));
     if stored > 2 * bytes.len() {
-        let problem = format!("all sections together have {stored:#x} bytes, the file {:#x}", bytes.len());
+        let problem =
+            format!("all sections together have {stored:#x} bytes, the file {:#x}", bytes.len());
         return Err(elf("sh_size", problem));
     }
     let names = match u32::from(header.e_shstrndx) {
@@ -109,7 +110,8 @@ fn sections(bytes: &Bytes, header: &Header, ctx: Ctx) -> Result<Vec<SectionHeade
     }
     let parse = |count: usize| -> Result<Vec<SectionHeader>, VmlinuxError> {
         let table = bytes.read(header.e_shoff, count as u64 * size, WHAT)?;
-        SectionHeader::parse_from(&table, 0, count, ctx).map_err(|error| elf(WHAT, error.to_string()))
+        SectionHeader::parse_from(&table, 0, count, ctx)
+            .map_err(|error| elf(WHAT, error.to_string()))
     };
     if header.e_shoff == 0 {
         return Err(elf("e_shoff", "0, expected section headers".to_owned()));
@@ -152,9 +154,9 @@ fn symbols(bytes: &Bytes, sections: &[SectionHeader], ctx: Ctx) -> Result<Symbol
         Some(strings) => table(bytes, strings, "symbol names")?,
         None => return Err(elf("symbol table", "sh_link names no section".to_owned())),
     };
-    let extended = sections.iter().find(|section| {
-        section.sh_type == SHT_SYMTAB_SHNDX && section.sh_link as usize == index
-    });
+    let extended = sections
+        .iter()
+        .find(|section| section.sh_type == SHT_SYMTAB_SHNDX && section.sh_link as usize == index);
     let indices = match extended {
         Some(section) => table(bytes, section, "section indices of symbols")?,
         None => Vec::new(),
@@ -201,7 +203,10 @@ fn segments(bytes: &Bytes, header: &Header, ctx: Ctx) -> Result<Vec<Segment>, Vm
     };
     let segments = loads.map(segment).collect::<Result<Vec<Segment>, VmlinuxError>>()?;
     if segments.len() > MAX_SEGMENTS {
-        return Err(elf("e_phnum", format!("{} segments, expected at most {MAX_SEGMENTS}", segments.len())));
+        return Err(elf(
+            "e_phnum",
+            format!("{} segments, expected at most {MAX_SEGMENTS}", segments.len()),
+        ));
     }
     if segments.is_empty() {
         return Err(elf("e_phnum", format!("{count} program headers, none of them PT_LOAD")));

@@ -18,7 +18,10 @@ fn relocheck(arguments: &[&str]) -> Result<(i32, String), Failed> {
 
 fn expect(arguments: &[&str], code: i32, text: &str) -> Result<(), Failed> {
     let (found, said) = relocheck(arguments)?;
-    assert!(found == code && said.contains(text), "{arguments:?}: expected {code}, {text:?}; found {found}:\n{said}");
+    assert!(
+        found == code && said.contains(text),
+        "{arguments:?}: expected {code}, {text:?}; found {found}:\n{said}"
+    );
     assert!(!said.contains("panicked"), "{said}");
     Ok(())
 }
@@ -33,13 +36,18 @@ pub fn all(build: &CachedBuild) -> Result<(), Failed> {
     let (image, vmlinux) = (text(&image)?, text(&vmlinux)?);
     let cases = folder.path().join("cases");
     let check = ["check", "--bases", "1", "--case-dir", text(&cases)?];
-    let checked = |more: &[&str], code, said: &str| expect(&[&check[..], more].concat(), code, said);
+    let checked =
+        |more: &[&str], code, said: &str| expect(&[&check[..], more].concat(), code, said);
 
     checked(&[image], 0, "table compared with vmlinux: ")?;
     checked(&["--format", "json", image], 0, "\"entries_equal_to_vmlinux\": ")?;
     expect(&["inspect", image], 0, " entries equal")?;
     checked(&["--vmlinux", vmlinux, image], 0, "table compared with vmlinux: ")?;
-    checked(&["--vmlinux", vmlinux, image, image], 2, "--vmlinux belongs to one image, and there are 2")?;
+    checked(
+        &["--vmlinux", vmlinux, image, image],
+        2,
+        "--vmlinux belongs to one image, and there are 2",
+    )?;
     checked(&["--vmlinux", image, image], 2, "expected an ELF file (vmlinux)")?;
     checked(&["--vmlinux", text(folder.path())?, image], 2, "no regular file")?;
     checked(&["--vmlinux", "nowhere", image], 2, "nowhere: cannot be read")?;
@@ -56,7 +64,11 @@ pub fn all(build: &CachedBuild) -> Result<(), Failed> {
     strip(&mut bytes);
     let stripped = folder.path().join("stripped");
     std::fs::write(&stripped, &bytes)?;
-    checked(&["--vmlinux", text(&stripped)?, image], 125, "it has no relocations of loaded sections")?;
+    checked(
+        &["--vmlinux", text(&stripped)?, image],
+        125,
+        "it has no relocations of loaded sections",
+    )?;
 
     // One that merely lies there is no reason to fail.
     let place = folder.path().join("tree/arch/x86/boot/bzImage");

@@ -18,10 +18,8 @@ mod common;
 mod kernels;
 
 /// Images of the corpus, each with the entry of its ELF file.
-const PACKAGED: [(&str, &str); 2] = [
-    ("bullseye-cloud", "bullseye-cloud-vmlinux"),
-    ("bookworm-cloud", "bookworm-cloud-vmlinux"),
-];
+const PACKAGED: [(&str, &str); 2] =
+    [("bullseye-cloud", "bullseye-cloud-vmlinux"), ("bookworm-cloud", "bookworm-cloud-vmlinux")];
 /// Tables are damaged in builds of this variant and compressor: they are small, and quick to pack.
 const DAMAGED: &str = "-base-gzip";
 
@@ -60,10 +58,8 @@ fn of_build(build: CachedBuild) -> Vec<Trial> {
         let build = build.clone();
         Trial::test(format!("{what}_{name}"), move || test(&build))
     };
-    let mut trials = vec![
-        of("table", |build| same::build(build)),
-        of("plain", |build| plain::build(build)),
-    ];
+    let mut trials =
+        vec![of("table", |build| same::build(build)), of("plain", |build| plain::build(build))];
     if name.ends_with(DAMAGED) {
         trials.push(of("dropped", damage::dropped));
         trials.push(of("added", damage::added));

@@ -30,7 +30,8 @@ pub fn files(image: &Path, vmlinux: &Path) -> Result<(), Failed> {
         failure_persistence: None,
         ..Config::default()
     };
-    let places = (8u64..0x100, 0u64..0x80).prop_map(|(output, virt)| (output * ALIGN, virt * ALIGN));
+    let places =
+        (8u64..0x100, 0u64..0x80).prop_map(|(output, virt)| (output * ALIGN, virt * ALIGN));
     TestRunner::new(config).run(&places, |(output, virt)| {
         let link = subject.link;
         let virt = match link.word {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use crate::oracle::Subject;
 use crate::image::{Group, Image, Kernel, RelocKind, RelocTable, Segment, SetupHeader};
+use crate::oracle::Subject;
 
 /// An address, offset, size or set of flags: hex for people and for programs (JSON numbers lose bits above 2^53).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,15 +28,10 @@ enum Wrong {
 type Key = (RelocKind, u32);
 
 /// Compares the tables.
-pub fn judge(
-    subject: &Subject,
-    vmlinux: &Vmlinux,
-    derived: &Derived,
-) -> (Vec<Finding>, Compared) {
+pub fn judge(subject: &Subject, vmlinux: &Vmlinux, derived: &Derived) -> (Vec<Finding>, Compared) {
     let groups = subject.table.groups.iter();
-    let image: BTreeSet<Key> = groups
-        .flat_map(|group| group.entries.iter().map(|entry| (group.kind, *entry)))
-        .collect();
+    let image: BTreeSet<Key> =
+        groups.flat_map(|group| group.entries.iter().map(|entry| (group.kind, *entry))).collect();
     let key = |entry: &Entry| (entry.kind, entry.address);
     let mut expected: BTreeMap<Key, Entry> =
         derived.entries.iter().map(|entry| (key(entry), *entry)).collect();
@@ -71,8 +66,7 @@ fn differences(
     expected: &BTreeMap<Key, Entry>,
     notes: &BTreeMap<Key, Entry>,
 ) -> Vec<(Key, Wrong)> {
-    let extra: Vec<Key> =
-        image.iter().filter(|key| !expected.contains_key(key)).copied().collect();
+    let extra: Vec<Key> = image.iter().filter(|key| !expected.contains_key(key)).copied().collect();
     let mut elsewhere: BTreeMap<u32, RelocKind> =
         extra.iter().map(|(kind, address)| (*address, *kind)).collect();
     let missing = expected.keys().filter(|key| !image.contains(key));
@@ -91,10 +85,7 @@ fn differences(
 }
 
 /// The first few of each kind, and how many more there are.
-fn findings(
-    wrong: Vec<(Key, Wrong)>,
-    describe: impl Fn(Key, Wrong) -> Finding,
-) -> Vec<Finding> {
+fn findings(wrong: Vec<(Key, Wrong)>, describe: impl Fn(Key, Wrong) -> Finding) -> Vec<Finding> {
     let mut by_kind: BTreeMap<(Wrong, RelocKind), Vec<u32>> = BTreeMap::new();
     for ((kind, address), wrong) in wrong {
         by_kind.entry((wrong, kind)).or_default().push(address);
@@ -141,12 +132,13 @@ fn finding(
 }
 
 /// Whether the tool that made the image's table may have been one that moves notes: those before 6.13, and of stable
-/// kernels those whose source was not seen to have the fix (76e9762d6637). 6.1.176 and 6.12.107 have it.
+/// kernels those that were not seen to have the fix (76e9762d6637): 5.10.223, 6.1.176 and 6.12.107 have it.
 fn may_move_notes(image: &Image) -> bool {
     let Some((major, minor, patch)) = version(image.kernel_version().unwrap_or_default()) else {
         return true;
     };
     match (major, minor) {
+        (5, 10) => patch < 223,
         (6, 12) => patch < 107,
         (6, 1) => patch < 176,
         newer => newer < (6, 13),
@@ -176,7 +168,8 @@ mod tests {
     const W: RelocKind = RelocKind::Abs64;
 
     fn map(keys: &[Key]) -> BTreeMap<Key, Entry> {
-        let entry = |&(kind, address)| Entry { kind, address, reloc_type: 1, symbol: 0, section: 0 };
+        let entry =
+            |&(kind, address)| Entry { kind, address, reloc_type: 1, symbol: 0, section: 0 };
         keys.iter().map(|key| (*key, entry(key))).collect()
     }
 

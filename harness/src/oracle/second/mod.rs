@@ -11,10 +11,10 @@ mod place;
 mod twice;
 
 use super::{Finding, Subject};
-pub use twice::{Twice, TwiceError, judge as judge_twice, same_layout};
 use crate::exit::Exit;
 use crate::reference::{DeriveError, Derived};
 use crate::vmlinux::{Vmlinux, VmlinuxError};
+pub use twice::{Twice, TwiceError, judge as judge_twice, same_layout};
 
 /// What a comparison with `vmlinux` gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -59,7 +59,12 @@ pub fn same_layout(first: &Vmlinux, second: &Vmlinux) -> Result<u64, TwiceError>
         let (one, other) = (describe(first, one), describe(second, other));
         if one != other {
             let size = |section: &(String, Option<u64>, u64)| {
-                format!("{} at {:#x} with {:#x} bytes", section.0, section.1.unwrap_or(0), section.2)
+                format!(
+                    "{} at {:#x} with {:#x} bytes",
+                    section.0,
+                    section.1.unwrap_or(0),
+                    section.2
+                )
             };
             return Err(TwiceError::Other(format!("{}, and {}", size(&one), size(&other))));
         }
@@ -77,11 +82,7 @@ pub fn same_layout(first: &Vmlinux, second: &Vmlinux) -> Result<u64, TwiceError>
 ///
 /// # Errors
 /// The two are not made of the same objects, or the table leaves the kernel.
-pub fn judge(
-    first: &Vmlinux,
-    second: &Vmlinux,
-    table: &RelocTable,
-) -> Result<Twice, TwiceError> {
+pub fn judge(first: &Vmlinux, second: &Vmlinux, table: &RelocTable) -> Result<Twice, TwiceError> {
     let distance = same_layout(first, second)?;
     if distance == 0 {
         return Err(TwiceError::Other("both are linked for the same address".to_owned()));
@@ -101,8 +102,7 @@ pub fn judge(
         let Some(load) = first.load_address(section) else { continue };
         let start = load.wrapping_sub(link.physical);
         let range = start as usize..start.saturating_add(section.sh_size) as usize;
-        let (Some(moved), Some(linked)) =
-            (moved.bytes.get(range.clone()), linked.bytes.get(range))
+        let (Some(moved), Some(linked)) = (moved.bytes.get(range.clone()), linked.bytes.get(range))
         else {
             continue;
         };
@@ -193,10 +193,7 @@ mod tests {
         let (low, high) = (linked(0), linked(0x500_0000));
         let table = Derived::new(&low).unwrap().table();
         let twice = judge(&low, &high, &table).unwrap();
-        assert_eq!(
-            twice,
-            Twice { distance: 0x500_0000, bytes: 0x20, fields: 1, findings: vec![] }
-        );
+        assert_eq!(twice, Twice { distance: 0x500_0000, bytes: 0x20, fields: 1, findings: vec![] });
         let found = judge(&low, &high, &RelocTable::default()).unwrap().findings;
         let [finding] = &found[..] else { panic!("{found:?}") };
         assert_eq!(finding.place, "foo+0xb, .data");

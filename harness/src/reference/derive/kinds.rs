@@ -33,10 +33,9 @@ pub fn effect(word: WordSize, reloc_type: u32) -> Option<Move> {
     Some(match (word, reloc_type) {
         (WordSize::Bits32, R_386_32) => Move::Address(RelocKind::Abs32),
         // Without per-cpu data at 0 no distance changes.
-        (
-            WordSize::Bits32,
-            R_386_NONE | R_386_PC32 | R_386_PC16 | R_386_PC8 | R_386_PLT32,
-        ) => Move::Never,
+        (WordSize::Bits32, R_386_NONE | R_386_PC32 | R_386_PC16 | R_386_PC8 | R_386_PLT32) => {
+            Move::Never
+        }
         (WordSize::Bits64, R_X86_64_NONE) => Move::Never,
         (WordSize::Bits64, R_X86_64_64) => Move::Address(RelocKind::Abs64),
         (WordSize::Bits64, R_X86_64_32 | R_X86_64_32S) => Move::Address(RelocKind::Abs32),

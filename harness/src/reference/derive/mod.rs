@@ -16,8 +16,8 @@ mod tests;
 use goblin::elf::Reloc;
 
 pub use self::error::DeriveError;
-use self::kinds::{Move, effect};
 pub use self::kinds::type_name;
+use self::kinds::{Move, effect};
 use self::symbols::{Classes, Moves};
 use crate::image::{Group, RelocKind, RelocTable, WordSize};
 use crate::vmlinux::{RelocsOf, Vmlinux};
@@ -126,9 +126,9 @@ fn per_cpu(vmlinux: &Vmlinux) -> Result<Option<PerCpu>, DeriveError> {
     if vmlinux.word == WordSize::Bits32 {
         return Ok(None);
     }
-    let found = vmlinux.loaded().find(|(index, section)| {
-        section.sh_addr == 0 && vmlinux.is_section(*index, PER_CPU)
-    });
+    let found = vmlinux
+        .loaded()
+        .find(|(index, section)| section.sh_addr == 0 && vmlinux.is_section(*index, PER_CPU));
     let Some((index, section)) = found else { return Ok(None) };
     let physical = vmlinux.load_address(section).ok_or(DeriveError::PerCpu)?;
     Ok(Some(PerCpu { section: index, size: section.sh_size, load: physical.wrapping_add(MAP) }))

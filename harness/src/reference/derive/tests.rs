@@ -60,10 +60,7 @@ fn i386_has_one_group() {
     for (offset, kind) in [(8, 1), (0, 1), (4, 2), (12, 4), (16, 21), (20, 23), (24, 0)] {
         elf.reloc(text, offset, kind, foo);
     }
-    assert_eq!(
-        entries(&elf),
-        [(RelocKind::Abs32, 0xc100_0000), (RelocKind::Abs32, 0xc100_0008)]
-    );
+    assert_eq!(entries(&elf), [(RelocKind::Abs32, 0xc100_0000), (RelocKind::Abs32, 0xc100_0008)]);
 }
 
 #[test]
@@ -195,7 +192,9 @@ fn large_numbers_of_sections_change_nothing() {
 fn fields_that_no_entry_can_name_are_refused() {
     let (mut elf, text, foo) = kernel(true);
     elf.reloc(text, 0x1_0000_0000, X64, foo);
-    assert!(complaint(&elf).contains("a relocation at 0x81000000, which a table entry cannot name"));
+    assert!(
+        complaint(&elf).contains("a relocation at 0x81000000, which a table entry cannot name")
+    );
     let (mut elf, text, foo) = kernel(false);
     elf.reloc(text, 0x3f00_0000, 1, foo);
     assert!(complaint(&elf).contains("a relocation at 0x0, which a table entry cannot name"));
