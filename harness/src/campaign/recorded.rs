@@ -3,7 +3,7 @@
 
 use super::{CaseResult, ImageFacts, ImageResult, Plan};
 use crate::case::{Case, Protocols};
-use crate::oracle::{Finding, Judgement, Verdict};
+use crate::oracle::{Compared, Finding, Judgement, Verdict};
 use crate::record::{
     CaseRecord, Facts, Found, ImageRecord, JudgementRecord, Report, Selection, Shrunk,
 };
@@ -61,6 +61,7 @@ pub fn shrunk_record(case: &Case, judgement: &Judgement) -> Shrunk {
 
 /// What is kept of what an image is.
 pub fn facts_record(facts: &ImageFacts) -> Facts {
+    let compared = facts.compared.as_ref().and_then(|compared| compared.as_ref().ok());
     Facts {
         sha256: facts.sha256.clone(),
         release: facts.release.clone(),
@@ -73,6 +74,9 @@ pub fn facts_record(facts: &ImageFacts) -> Facts {
         kernel_size: facts.kernel_size,
         image_findings: found(&facts.findings),
         kaslr_not_predicted: facts.unpredicted.clone(),
+        entries_equal_to_vmlinux: compared.map(|compared| compared.equal),
+        vmlinux_remarks: compared.map(Compared::remarks).unwrap_or_default(),
+        not_compared_with_vmlinux: facts.compared.clone().and_then(Result::err),
     }
 }
 

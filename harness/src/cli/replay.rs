@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
+
 use super::{Failure, Format, case, print};
 use crate::campaign;
 use crate::exit::Exit;
@@ -28,6 +30,10 @@ pub struct Args {
     #[arg(long)]
     image: Option<PathBuf>,
 
+    /// The ELF file that the image was made from, as `check` takes it. [default: the one in its build directory]
+    #[arg(long, value_name = "FILE")]
+    vmlinux: Option<PathBuf>,
+
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -39,7 +45,11 @@ pub struct Args {
 
 /// Runs the case once.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let (file, subject) = case::open(&args.case, args.image.as_ref())?;
+    let (file, mut subject) = case::open(&args.case, args.image.as_ref())?;
+    if args.vmlinux.is_some() && subject.compared.as_ref().is_none_or(Result::is_err) {
+        campaign::compare(&mut subject, &args.case, args.vmlinux.as_deref())
+            .map_err(|failure| Failure { exit: failure.exit, error: anyhow!(failure.message) })?;
+    }
     let run = campaign::run(&UnicornEngine::new(), &subject, &file.case);
     let mut text = match args.format {
         Format::Text => judgement_text(&file.case, &run.judgement),

@@ -3,7 +3,7 @@
 //! that the stub reads, each sorted and free of duplicates, every field inside a loaded segment and apart
 //! from every other.
 //!
-//! A *missing* entry is invisible here: for that the table is compared with one derived from `vmlinux`.
+//! A *missing* entry is invisible here: for that the table is compared with the one that `vmlinux` gives (`second/`).
 
 use super::{Finding, Rule};
 use crate::image::{Image, Kernel, RelocTable, WordSize};

@@ -87,6 +87,19 @@ fn the_image_of_a_split_package_is_found_below_modules() {
 }
 
 #[test]
+fn the_elf_file_is_found_among_the_debug_files() {
+    let tar = tar_of(&[
+        ("./usr/lib/debug/boot/System.map-6.1", FILE, b"map"),
+        ("./usr/lib/debug/lib/modules/6.1/vmlinux-x", FILE, b"other"),
+        ("./usr/lib/debug/boot/vmlinux-6.1", FILE, b"elf"),
+    ]);
+    let mut out = Vec::new();
+    let found = extract_deb(deb_of("data.tar.xz", &xz(&tar)).as_slice(), Wanted::Vmlinux, &mut out);
+    assert_eq!(found.unwrap().unwrap().path, "usr/lib/debug/boot/vmlinux-6.1");
+    assert_eq!(out, b"elf");
+}
+
+#[test]
 fn links_and_look_alikes_are_no_images() {
     let tar = tar_of(&[
         ("./boot/vmlinuz-7.2", tar::EntryType::Symlink, b""),
@@ -197,7 +210,7 @@ fn zeros_in_zstd(gigabytes: usize) -> Vec<u8> {
 
 #[test]
 fn a_small_file_that_unpacks_without_end_is_refused() {
-    let packed = zeros_in_zstd(1);
+    let packed = zeros_in_zstd(2);
     let members = [("x-1.0/kernel.zst", FILE, packed.as_slice())];
     let mut out = std::io::sink();
     let result = extract_crate(crate_of(&members).as_slice(), &path("kernel.zst"), &mut out);
