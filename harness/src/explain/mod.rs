@@ -2,4 +2,5 @@
 //! Explains a run: who wrote a wrong byte and who should have, what ran when, and a debugger to stand there with.
 
 pub mod phases;
+pub mod symbols;
 pub mod trace;

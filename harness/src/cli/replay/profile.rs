@@ -59,7 +59,7 @@ pub fn run(args: &ProfileArgs, target: &Target) -> Result<(), Failure> {
     let setup = target.setup()?;
     let spinner = bar::spinner("blocks profiled");
     let tick = spinner.clone();
-    let profiler = Profiler::new(&setup, target.names(), move |blocks| tick.set_position(blocks));
+    let profiler = Profiler::new(&setup, target.names()?, move |blocks| tick.set_position(blocks));
     let run = target.observe(&setup, &Profiler::interest(), profiler);
     spinner.finish_and_clear();
     let (outcome, profiler) = run?;

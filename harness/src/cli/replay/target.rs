@@ -6,8 +6,10 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use super::super::Failure;
+use crate::build_tree::BuildTree;
 use crate::case::{Case, place};
-use crate::explain::trace::{FunctionNames, Unnamed};
+use crate::explain::symbols::{SymbolFiles, Symbols};
+use crate::explain::trace::{FunctionNames, StubNames};
 use crate::machine::{Interest, Observer, Outcome, Setup, UnicornEngine};
 use crate::oracle::Subject;
 
@@ -19,13 +21,14 @@ pub struct Target<'a> {
     pub subject: &'a Subject,
     /// The case.
     pub case: &'a Case,
+    path: &'a Path,
 }
 
 impl<'a> Target<'a> {
     /// The `case` of the image at `path`.
-    pub fn new(path: &Path, subject: &'a Subject, case: &'a Case) -> Target<'a> {
+    pub fn new(path: &'a Path, subject: &'a Subject, case: &'a Case) -> Target<'a> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Target { name, subject, case }
+        Target { name, subject, case, path }
     }
 
     /// What the machine is told.
@@ -34,9 +37,14 @@ impl<'a> Target<'a> {
             .map_err(|error| Failure::cannot_judge(anyhow!("not run: {error}")))
     }
 
-    /// Names of the stub's functions.
-    pub fn names(&self) -> Box<dyn FunctionNames> {
-        Box::new(Unnamed)
+    /// Names of the stub's functions, if its ELF file lies beside the image.
+    pub fn names(&self) -> Result<Box<dyn FunctionNames>, Failure> {
+        let found = BuildTree::of_image(self.path).map(|tree| SymbolFiles::of(&tree));
+        let stub =
+            SymbolFiles { stub: found.and_then(|found| found.stub), ..SymbolFiles::default() };
+        let symbols = Symbols::read(self.subject, &SymbolFiles::default(), &stub);
+        let symbols = symbols.map_err(Failure::usage)?;
+        Ok(Box::new(StubNames(symbols.stub().clone())))
     }
 
     /// Runs the case, with its blocks counted.

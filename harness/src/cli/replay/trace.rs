@@ -80,7 +80,7 @@ pub fn run(args: &TraceArgs, target: &Target) -> Result<(), Failure> {
     }
     let spinner = bar::spinner("blocks traced");
     let tick = spinner.clone();
-    let tracer = Tracer::new(options.clone(), &setup, target.names(), out, move |blocks| {
+    let tracer = Tracer::new(options.clone(), &setup, target.names()?, out, move |blocks| {
         tick.set_position(blocks);
     });
     let run = target.observe(&setup, &options.interest(), tracer);

@@ -18,7 +18,7 @@ mod writer;
 
 pub use copies::Copies;
 pub use line::{Line, LineFormat};
-pub use names::{Function, FunctionNames, Unnamed};
+pub use names::{Function, FunctionNames, StubNames, Unnamed};
 pub use profile::{Profile, Profiler};
 pub use spans::Span;
 pub use tree::{CallTree, Node};

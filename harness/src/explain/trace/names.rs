@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use crate::explain::symbols::SymbolTable;
+
 /// A function of the stub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
@@ -24,6 +26,16 @@ pub struct Unnamed;
 impl FunctionNames for Unnamed {
     fn function(&self, _: u64) -> Option<Function> {
         None
+    }
+}
+
+/// Knows the symbols of the stub's own ELF file.
+pub struct StubNames(pub SymbolTable);
+
+impl FunctionNames for StubNames {
+    fn function(&self, offset: u64) -> Option<Function> {
+        let symbol = self.0.lookup(offset)?.symbol;
+        Some(Function { start: symbol.address, name: symbol.name.clone() })
     }
 }
 
