@@ -3,4 +3,6 @@
 
 pub mod phases;
 pub mod symbols;
+#[cfg(test)]
+mod testing;
 pub mod trace;

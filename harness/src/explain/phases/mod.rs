@@ -7,6 +7,8 @@
 mod cells;
 mod recorder;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use cells::{Cells, Expected};
 pub use recorder::Recorder;

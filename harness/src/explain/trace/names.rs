@@ -47,32 +47,36 @@ pub struct FunctionId(pub u32);
 pub struct Functions {
     names: Box<dyn FunctionNames>,
     known: Vec<Function>,
-    by_start: HashMap<u64, FunctionId>,
+    /// By offset in the image, or by address outside of it.
+    numbers: HashMap<(bool, u64), FunctionId>,
 }
 
 impl Functions {
     /// None yet; `names` knows their names.
     pub fn new(names: Box<dyn FunctionNames>) -> Functions {
-        Functions { names, known: Vec::new(), by_start: HashMap::new() }
+        Functions { names, known: Vec::new(), numbers: HashMap::new() }
     }
 
     /// The function with a name that the byte at `offset` belongs to.
     pub fn named(&mut self, offset: u64) -> Option<FunctionId> {
         let function = self.names.function(offset)?;
-        Some(self.number(function))
+        Some(self.number(true, function))
     }
 
     /// The function that was entered at `offset`: the one with a name there, or else one that begins there.
     pub fn entered(&mut self, offset: u64) -> FunctionId {
         match self.named(offset) {
             Some(function) => function,
-            None => self.number(Function { start: offset, name: format!("stub+{offset:#x}") }),
+            None => {
+                let name = format!("stub+{offset:#x}");
+                self.number(true, Function { start: offset, name })
+            }
         }
     }
 
     /// The function that was entered at `address`, where no byte of the stub is known to be.
     pub fn elsewhere(&mut self, address: u64) -> FunctionId {
-        self.number(Function { start: address, name: format!("{address:#x}") })
+        self.number(false, Function { start: address, name: format!("{address:#x}") })
     }
 
     /// The function with this number.
@@ -85,9 +89,9 @@ impl Functions {
         self.known
     }
 
-    fn number(&mut self, function: Function) -> FunctionId {
+    fn number(&mut self, inside: bool, function: Function) -> FunctionId {
         let next = FunctionId(self.known.len() as u32);
-        *self.by_start.entry(function.start).or_insert_with(|| {
+        *self.numbers.entry((inside, function.start)).or_insert_with(|| {
             self.known.push(Function { name: printable(&function.name), ..function });
             next
         })

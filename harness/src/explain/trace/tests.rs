@@ -4,38 +4,11 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::*;
-use crate::image::WordSize;
-use crate::machine::{
-    CpuFeatures, End, Engine, EntryMode, EntryState, Fill, Outcome, Placed, Setup, UnicornEngine,
-};
+use crate::explain::testing::{LOAD, setup};
+use crate::machine::{End, Engine, Outcome, Setup, UnicornEngine};
 use crate::range::Range;
-
-const LOAD: u64 = 0x20_0000;
-
-/// A machine whose stub is `code`, entered at 32 bits.
-fn setup(code: &[u8]) -> Setup {
-    let mut bytes = code.to_vec();
-    bytes.resize(0x2000, 0x90);
-    Setup {
-        word: WordSize::Bits32,
-        cpu: CpuFeatures::default(),
-        mode: EntryMode::Protected,
-        entry_state: EntryState::default(),
-        entry: LOAD,
-        stub: Placed { address: LOAD, bytes: Arc::from(bytes), what: "stub" },
-        payload: 0x1000..0x1800,
-        boot_params: 0x1_0000,
-        gdt: (0x3_0000, 0x2f),
-        ram: vec![Range::new(0, 0x40_0000)],
-        fill: Fill(3),
-        placed: Vec::new(),
-        timer: vec![7],
-        budget: 10_000,
-    }
-}
 
 /// call f; call f; cli; hlt; nop; f: mov $3, %ecx; 1: dec %ecx; jnz 1b; ret
 const CALLS: &[u8] = b"\xe8\x08\0\0\0\xe8\x03\0\0\0\xfa\xf4\x90\xb9\x03\0\0\0\x49\x75\xfd\xc3";

@@ -10,21 +10,25 @@ use crate::explain::phases::{Phase, Phases};
 use crate::report::picture::tenths;
 use crate::report::size::size;
 
-/// All columns.
-pub fn columns(space: &Space, layout: &Layout, phases: &Phases) -> Markup {
+/// All columns; `never` says in a word or two why a phase is not there.
+pub fn columns(
+    space: &Space,
+    layout: &Layout,
+    phases: &Phases,
+    never: impl Fn(Phase) -> &'static str,
+) -> Markup {
+    let height = tenths(layout.axis.height());
     html! {
         @for (number, record) in phases.records.iter().enumerate() {
             @let x = COLUMNS + number as f64 * STEP;
-            @let over = record.blocks.is_some();
-            rect.frame x=(tenths(x)) y="0" width=(COLUMN) height=(tenths(layout.axis.height())) {}
-            @if over {
+            rect.frame x=(tenths(x)) y="0" width=(COLUMN) height=(height) {}
+            @if record.blocks.is_some() {
                 @for stretch in space.stretches.iter().filter(|stretch| stretch.phase <= record.phase) {
                     (block(layout, stretch, x, stretch.phase < record.phase))
                 }
             } @else {
-                rect x=(tenths(x)) y="0" width=(COLUMN) height=(tenths(layout.axis.height()))
-                    fill="url(#never)" {}
-                text.never x=(tenths(x + COLUMN / 2.0)) y="16" { "not seen" }
+                rect x=(tenths(x)) y="0" width=(COLUMN) height=(height) fill="url(#never)" {}
+                text.never x=(tenths(x + COLUMN / 2.0)) y="16" { (never(record.phase)) }
             }
         }
     }
@@ -32,10 +36,14 @@ pub fn columns(space: &Space, layout: &Layout, phases: &Phases) -> Markup {
 
 fn block(layout: &Layout, stretch: &Stretch, x: f64, earlier: bool) -> Markup {
     let (top, height) = layout.span(stretch.range);
+    let (x, y, height) = (tenths(x), tenths(top), tenths(height));
     let class = class(stretch.phase);
     html! {
-        rect class={ (class) @if earlier { " old" } } x=(tenths(x)) y=(tenths(top)) width=(COLUMN)
-            height=(tenths(height)) {
+        @if earlier {
+            // Nothing of what lay here before shines through.
+            rect.frame x=(x) y=(y) width=(COLUMN) height=(height) {}
+        }
+        rect class={ (class) @if earlier { " old" } } x=(x) y=(y) width=(COLUMN) height=(height) {
             title {
                 (verb(stretch.phase)) " " (stretch.range) ", " (size(stretch.changed)) " in pages that changed"
             }

@@ -90,7 +90,7 @@ pub fn map(report: &MapReport) -> String {
             (headings(report))
             g transform=(format!("translate(0 {head})")) {
                 (strips(&space, &layout))
-                (column::columns(&space, &layout, report.phases))
+                (column::columns(&space, &layout, report.phases, |phase| words::why_not(report, phase)))
                 @for mark in &space.marks { (line(&layout, mark)) }
                 @for label in &labels { (label.draw()) }
             }
@@ -108,11 +108,10 @@ fn headings(report: &MapReport) -> Markup {
     html! {
         text.head.right x=(TICKS) y="74" { "address" }
         text.head.middle x=(MEMORY.0 + MEMORY.1 / 2.0) y="74" { "map" }
-        text.head.middle x=(PERMITTED.0 + PERMITTED.1 / 2.0) y="74" { "may" }
         @for (number, record) in report.phases.records.iter().enumerate() {
             @let x = COLUMNS + number as f64 * STEP;
             text.head x=(x) y="74" { (words::heading(record.phase, report.end)) }
-            text.tick x=(x) y="88" { (words::duration(report.phases, record.phase)) }
+            text.tick x=(x) y="88" { (words::duration(report, record.phase)) }
         }
     }
 }
@@ -206,7 +205,7 @@ fn key(y: f64, wrong: bool) -> Markup {
         ("p3", "moved"),
         ("p4", "relocated"),
         ("p5", "written later"),
-        ("old", "pale: by an earlier phase"),
+        ("p1 old", "pale: by an earlier phase"),
         ("may", "the stub may write"),
     ];
     let mut x = MARGIN;

@@ -14,7 +14,8 @@ use crate::report::size::size;
 const MOST_OBJECTS: usize = 14;
 const MOST_REGIONS: usize = 14;
 const MOST_MARKS: usize = 8;
-const MOST_STRETCHES: usize = 10;
+/// A phase is drawn in so many pieces at most.
+const MOST_STRETCHES: usize = 12;
 /// Physical addresses of x86 have at most so many bits.
 const PHYSICAL_BITS: u32 = 52;
 
@@ -90,13 +91,9 @@ impl Space {
         let (mut marks, beyond) = marks(report);
         let more = marks.len().saturating_sub(MOST_MARKS);
         marks.truncate(MOST_MARKS);
-        let mut stretches = Vec::new();
-        let mut small = 0;
-        for record in &report.phases.records {
-            let (drawn, rest) = self::stretches(record.phase, &record.changed);
-            stretches.extend(drawn);
-            small += rest;
-        }
+        let records = report.phases.records.iter();
+        let stretches: Vec<Stretch> =
+            records.flat_map(|record| stretches(record.phase, &record.changed)).collect();
         let holds = |range: Range| {
             places.iter().any(|place| place.range.overlaps(range))
                 || stretches.iter().any(|stretch| stretch.range.overlaps(range))
@@ -107,7 +104,6 @@ impl Space {
             (report.case.memory.len() - memory.len(), "regions of the memory map"),
             (more, "wrong addresses"),
             (beyond, "wrong addresses where no memory can be"),
-            (small, "small stretches of changed pages"),
         ] {
             left_out.extend((count > 0).then_some((count, what)));
         }
@@ -196,25 +192,47 @@ fn regions(memory: &[MemoryEntry], holds: impl Fn(Range) -> bool) -> Vec<MemoryE
     regions
 }
 
-/// Changed pages in few stretches, by address, and how many smaller ones there are.
-fn stretches(phase: Phase, changed: &[Range]) -> (Vec<Stretch>, usize) {
-    let all: u64 = changed.iter().map(|range| range.len()).sum();
-    // Gaps that could not be seen beside the whole.
-    let gap = (all / 64).clamp(PAGE, 1 << 20);
+/// Changed pages in few stretches: gaps between them are passed over, the smallest first.
+fn stretches(phase: Phase, changed: &[Range]) -> Vec<Stretch> {
+    let mut gaps: Vec<u64> =
+        changed.windows(2).map(|pair| pair[1].start.saturating_sub(pair[0].end)).collect();
+    gaps.sort_unstable_by(|a, b| b.cmp(a));
+    let passed_over = gaps.get(MOST_STRETCHES - 1).copied().unwrap_or(0);
     let mut stretches: Vec<Stretch> = Vec::new();
     for range in changed {
         match stretches.last_mut() {
-            Some(last) if range.start - last.range.end <= gap => {
+            Some(last) if range.start.saturating_sub(last.range.end) <= passed_over => {
                 last.range.end = range.end;
                 last.changed += range.len();
             }
             _ => stretches.push(Stretch { range: *range, changed: range.len(), phase }),
         }
     }
-    let count = stretches.len();
-    stretches.sort_by_key(|stretch| (std::cmp::Reverse(stretch.changed), stretch.range.start));
-    stretches.truncate(MOST_STRETCHES);
-    stretches.sort_by_key(|stretch| stretch.range.start);
-    let rest = count - stretches.len();
-    (stretches, rest)
+    stretches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_gaps_are_passed_over() {
+        let page = |start: u64| Range::sized(start, PAGE);
+        let few = [page(0x1000), page(0x9000)];
+        let all = |stretches: &[Stretch]| stretches.iter().map(|s| s.range).collect::<Vec<_>>();
+        assert_eq!(all(&stretches(Phase::Moved, &few)), few);
+        // Each gap is a page longer than the one before.
+        let mut start = 0;
+        let many: Vec<Range> = (0..20)
+            .map(|number| {
+                start += PAGE * (number + 2);
+                page(start)
+            })
+            .collect();
+        let stretches = stretches(Phase::Moved, &many);
+        assert_eq!(stretches.len(), MOST_STRETCHES);
+        assert_eq!(stretches[0].range, Range::new(many[0].start, many[8].end));
+        assert_eq!(stretches[0].changed, 9 * PAGE);
+        assert_eq!(stretches[1].range, many[9]);
+    }
 }

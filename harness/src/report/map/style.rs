@@ -8,8 +8,8 @@ text{font:12px sans-serif;fill:#24292f}
 .below,.name{font-size:12px}.right{text-anchor:end}.middle,.word,.never{text-anchor:middle}.word{font-size:9px}.never{font-size:11px;fill:#57606a}
 .page{fill:#ffffff}.frame{fill:#f6f8fa}.grid{stroke:#d8dee4;stroke-width:.6}.hatch{stroke:#c4ccd4;stroke-width:1}
 .lead{stroke:#8c959f;fill:none;stroke-width:.8}.break{stroke:#57606a;fill:none}
-.p0{fill:#8496b0}.p1{fill:#3f8ae0}.p2{fill:#e0a526}.p3{fill:#2da44e}.p4{fill:#8f54d8}.p5{fill:#6e5038}.old{fill:#57606a}
-.old{fill-opacity:.32}
+.p0{fill:#8496b0}.p1{fill:#3f8ae0}.p2{fill:#e0a526}.p3{fill:#2da44e}.p4{fill:#8f54d8}.p5{fill:#6e5038}
+.old{fill-opacity:.3}
 .may{fill:#bfe8c9;stroke:#2da44e;stroke-width:.5}
 .wrong{stroke:#cf222e;stroke-width:1.6;fill:none}.tip{fill:#cf222e}.bad{fill:#cf222e;font-weight:bold}
 .m-ram{fill:#dbe7f3}.m-rsv{fill:#d0d7de}.m-acpi{fill:#f4e3b2}.m-nvs{fill:#efd1a0}.m-bad{fill:#f3c0bd}.m-pmem{fill:#d9c9ef}.m-unl{fill:#eef1f4}

@@ -3,10 +3,10 @@
 
 use super::places::Space;
 use super::{LETTERS, MapReport};
-use crate::explain::phases::{Phase, Phases};
+use crate::explain::phases::Phase;
 use crate::explain::trace::told;
 use crate::machine::End;
-use crate::report::plain::one_line;
+use crate::report::plain::{count, one_line};
 use crate::report::size::size;
 
 /// More findings are only counted.
@@ -16,7 +16,10 @@ const LONGEST_NAME: usize = 48;
 
 /// What the picture shows.
 pub fn title(report: &MapReport) -> String {
-    let name: String = one_line(report.name).chars().take(LONGEST_NAME).collect();
+    // Images in the cache are called by their SHA-256.
+    let digest = report.name.len() == 64 && report.name.chars().all(|c| c.is_ascii_hexdigit());
+    let most = if digest { 12 } else { LONGEST_NAME };
+    let name: String = one_line(report.name).chars().take(most).collect();
     let release =
         report.subject.image.release().map_or(String::new(), |release| release.to_string());
     let release: String = one_line(&release).chars().take(LONGEST_NAME).collect();
@@ -40,7 +43,7 @@ pub fn subtitle(report: &MapReport) -> String {
         )),
         (None, _) => parts.push("nobody knows where the kernel would have gone".into()),
     }
-    parts.push(format!("{} blocks", report.phases.blocks()));
+    parts.push(count(report.phases.blocks() as usize, "block"));
     parts.push(report.judgement.verdict().to_string());
     parts.join("; ")
 }
@@ -60,23 +63,25 @@ pub fn heading(phase: Phase, end: &End) -> &'static str {
 }
 
 /// How much of the run a phase took.
-pub fn duration(phases: &Phases, phase: Phase) -> String {
-    let Some(blocks) = phases.get(phase).blocks else { return "never".into() };
+pub fn duration(report: &MapReport, phase: Phase) -> String {
+    let phases = report.phases;
+    let Some(blocks) = phases.get(phase).blocks else { return why_not(report, phase).into() };
     let before = phases.records.iter().filter(|record| record.phase < phase);
     let before = before.filter_map(|record| record.blocks).max().unwrap_or(0);
     if phase == Phase::Loaded {
         return "before block 1".into();
     }
     let tenths = u128::from(blocks - before) * 1000 / u128::from(phases.blocks().max(1));
-    format!("{} blocks, {}.{}%", short(blocks - before), tenths / 10, tenths % 10)
+    let unit = if blocks - before == 1 { "block" } else { "blocks" };
+    format!("{} {unit}, {}.{}%", short(blocks - before), tenths / 10, tenths % 10)
 }
 
 /// A count in three digits or so.
-fn short(count: u64) -> String {
-    match count {
-        0..10_000 => count.to_string(),
-        10_000..10_000_000 => format!("{}k", count / 1000),
-        _ => format!("{}M", count / 1_000_000),
+fn short(blocks: u64) -> String {
+    match blocks {
+        0..10_000 => blocks.to_string(),
+        10_000..10_000_000 => format!("{}k", blocks / 1000),
+        _ => format!("{}M", blocks / 1_000_000),
     }
 }
 
@@ -101,6 +106,16 @@ pub fn below(report: &MapReport, space: &Space) -> Vec<String> {
         lines.push(format!("Not drawn: {}.", parts.collect::<Vec<_>>().join(", ")));
     }
     lines.iter().flat_map(|line| wrapped(line)).collect()
+}
+
+/// Why a phase is not there, in a word or two.
+pub fn why_not(report: &MapReport, phase: Phase) -> &'static str {
+    match (phase, report.expected) {
+        (Phase::Moved, Some(expected)) if !expected.moved => "not needed",
+        (Phase::Relocated, Some(expected)) if !expected.relocated => "not needed",
+        (Phase::Decompressed | Phase::Moved | Phase::Relocated, None) => "not known",
+        _ => "never",
+    }
 }
 
 fn never(report: &MapReport, phase: Phase) -> String {

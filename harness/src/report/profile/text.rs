@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::{label, share};
-use crate::explain::trace::{CallTree, Node, Profile};
+use crate::explain::trace::{CallTree, How, Node, Profile};
 use crate::report::plain::count;
 
 /// Functions with a smaller part of all instructions, in parts of it, are summed up in one line for each caller.
@@ -62,7 +62,9 @@ enum Row {
 /// Puts what `parent` called on the list of what is still to be written, the first on top.
 fn push(tree: &CallTree, parent: Option<usize>, depth: usize, open: &mut Vec<(Row, usize)>) {
     let whole = tree.instructions();
-    let small = |node: &Node| node.instructions < whole / SMALLEST && node.parent.is_some();
+    // Handlers of page faults are short, and worth to be seen.
+    let shown = |node: &Node| node.parent.is_none() || node.how == How::Fault;
+    let small = |node: &Node| node.instructions < whole / SMALLEST && !shown(node);
     let mut sum: Option<(Node, usize)> = None;
     let mut rows = Vec::new();
     for (number, node) in tree.children(parent) {
@@ -73,12 +75,16 @@ fn push(tree: &CallTree, parent: Option<usize>, depth: usize, open: &mut Vec<(Ro
         match &mut sum {
             Some((sum, others)) => {
                 sum.instructions += node.instructions;
-                sum.own_instructions += node.own_instructions;
+                sum.own_instructions += node.instructions;
                 sum.blocks += node.blocks;
                 sum.entries += node.entries;
                 *others += 1;
             }
-            None => sum = Some((node.clone(), 1)),
+            // What they called is not shown, and so is their own.
+            None => {
+                let own_instructions = node.instructions;
+                sum = Some((Node { own_instructions, ..node.clone() }, 1));
+            }
         }
     }
     rows.extend(sum.map(|(sum, others)| (Row::Others(sum, others), depth)));
