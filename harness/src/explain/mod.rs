@@ -6,3 +6,6 @@ pub mod symbols;
 #[cfg(test)]
 mod testing;
 pub mod trace;
+
+/// Blocks between two signs of life of an observed run.
+const TICK: u64 = 1 << 18;

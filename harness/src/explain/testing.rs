@@ -26,8 +26,14 @@ pub fn setup(code: &[u8]) -> Setup {
         gdt: (0x3_0000, 0x2f),
         ram: vec![Range::new(0, 0x40_0000)],
         fill: Fill(3),
-        placed: Vec::new(),
+        placed: vec![Placed { address: 0x3_0000, bytes: gdt(), what: "GDT" }],
         timer: vec![7],
         budget: 10_000,
     }
+}
+
+/// Flat code at 0x10, flat data at 0x18.
+fn gdt() -> Arc<[u8]> {
+    let descriptors = [0, 0, 0x00cf_9b00_0000_ffff_u64, 0x00cf_9300_0000_ffff, 0, 0];
+    descriptors.iter().flat_map(|word| word.to_le_bytes()).collect()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 
-use super::super::Failure;
+use super::super::{Failure, bar};
 use super::target::Target;
 use crate::explain::phases::{Cells, Expected, Recorder};
 use crate::oracle::Judgement;
@@ -32,7 +32,12 @@ pub fn run(args: &MapArgs, target: &Target, judgement: &Judgement) -> Result<(),
     let expected = Expected::new(subject, case, &setup, judgement.landing);
     let cells = expected.map(|expected| Cells::new(subject, &expected)).unwrap_or_default();
     let interest = Recorder::interest(&cells);
-    let (outcome, recorder) = target.observe(&setup, &interest, Recorder::new(&setup, cells))?;
+    let spinner = bar::spinner("blocks watched");
+    let tick = spinner.clone();
+    let recorder = Recorder::new(&setup, cells, move |blocks| tick.set_position(blocks));
+    let run = target.observe(&setup, &interest, recorder);
+    spinner.finish_and_clear();
+    let (outcome, recorder) = run?;
     let phases = recorder.finish(&outcome);
     let picture = map(&MapReport {
         name,

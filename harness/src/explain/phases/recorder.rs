@@ -4,6 +4,7 @@
 use super::cells::Cells;
 use super::snapshot::Snapshot;
 use super::{Phase, PhaseRecord, Phases};
+use crate::explain::TICK;
 use crate::machine::{Event, Interest, Observer, Outcome, Ram, Setup, View};
 use crate::range::Range;
 
@@ -25,11 +26,12 @@ pub struct Recorder {
     snapshot: Snapshot,
     records: Vec<PhaseRecord>,
     copy: Option<(u64, Range)>,
+    tick: Box<dyn FnMut(u64)>,
 }
 
 impl Recorder {
-    /// For a run of `setup`, in which stores into `cells` tell the phases.
-    pub fn new(setup: &Setup, cells: Cells) -> Recorder {
+    /// For a run of `setup`, in which stores into `cells` tell the phases; `tick` is told now and then how many blocks have run.
+    pub fn new(setup: &Setup, cells: Cells, tick: impl FnMut(u64) + 'static) -> Recorder {
         let record = |phase| PhaseRecord { phase, blocks: None, changed: Vec::new() };
         Recorder {
             cells,
@@ -42,6 +44,7 @@ impl Recorder {
             snapshot: Snapshot::default(),
             records: Phase::ALL.into_iter().map(record).collect(),
             copy: None,
+            tick: Box::new(tick),
         }
     }
 
@@ -98,10 +101,20 @@ impl Observer for Recorder {
                     self.over(phase, view.ram());
                 }
                 self.blocks += 1;
+                if self.blocks.is_multiple_of(TICK) {
+                    (self.tick)(self.blocks);
+                }
             }
             Event::Write { address, size, .. } => {
                 let stored = Range::sized(address, size as u64);
-                if let Some(phase) = self.ends_with(stored)
+                let moving = self.moving;
+                let ends = self.ends_with(stored);
+                if self.moving && !moving {
+                    // Decompressors look through what they wrote, to verify a checksum.
+                    self.ending = None;
+                    self.over(Phase::Decompressed, view.ram());
+                }
+                if let Some(phase) = ends
                     && (phase != self.done || self.looks < MOST_LOOKS)
                 {
                     self.looks = if phase == self.done { self.looks + 1 } else { 0 };

@@ -30,7 +30,7 @@ fn phases(steps: &[&[u8]]) -> Phases {
     code.resize(0x20, 0x90);
     code.extend(steps.concat());
     let setup = setup(&code);
-    let recorder = Recorder::new(&setup, cells());
+    let recorder = Recorder::new(&setup, cells(), |_| {});
     let interest = Recorder::interest(&cells());
     let (outcome, recorder) =
         UnicornEngine::new().observe_once(&setup, &interest, recorder).unwrap();
@@ -49,7 +49,7 @@ fn each_phase_has_what_it_changed() {
     assert_eq!(
         changed,
         [
-            &[pages(LOAD, 2)][..],
+            &[pages(0x3_0000, 1), pages(LOAD, 2)][..],
             &[pages(0x30_0000, 2)],
             &[pages(0x10_f000, 1)],
             &[pages(0x10_0000, 1), pages(0x10_8000, 1)],

@@ -5,6 +5,7 @@ use super::names::FunctionNames;
 use super::spans::{self, MOST_SPANS, Span};
 use super::tree::{self, CallTree};
 use super::walk::Walk;
+use crate::explain::TICK;
 use crate::machine::{Event, Interest, Observer, Outcome, Setup, View};
 
 /// Where the instructions of a run went.
@@ -91,6 +92,3 @@ impl Observer for Profiler {
         }
     }
 }
-
-/// Blocks between two ticks.
-pub(super) const TICK: u64 = 1 << 18;

@@ -79,9 +79,12 @@ impl Growing {
         }
         self.done.push(span);
         while self.done.len() > self.most {
-            self.shortest = (self.shortest * 2).max(16);
-            let shortest = self.shortest;
+            let mut lengths: Vec<u64> = self.done.iter().map(Span::len).collect();
+            let middle = lengths.len() / 2;
+            let (_, median, _) = lengths.select_nth_unstable(middle);
+            let shortest = (*median).max(self.shortest + 1);
             self.done.retain(|span| span.len() >= shortest);
+            self.shortest = shortest;
         }
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use super::line::{Line, LineFormat};
 use super::names::FunctionNames;
-use super::profile::TICK;
 use super::walk::{Step, Walk};
+use crate::explain::TICK;
 use crate::machine::{End, Event, Interest, Observer, Outcome, Setup, View};
 use crate::range::Range;
 

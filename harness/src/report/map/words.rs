@@ -102,8 +102,8 @@ pub fn below(report: &MapReport, space: &Space) -> Vec<String> {
     }
     lines.extend(report.judgement.not_judged.iter().map(|why| format!("cannot judge: {why}")));
     if !space.left_out.is_empty() {
-        let parts = space.left_out.iter().map(|(count, what)| format!("{count} {what}"));
-        lines.push(format!("Not drawn: {}.", parts.collect::<Vec<_>>().join(", ")));
+        let parts = space.left_out.iter().map(|(count, what)| format!("{what}: {count}"));
+        lines.push(format!("Not drawn: {}.", parts.collect::<Vec<_>>().join("; ")));
     }
     lines.iter().flat_map(|line| wrapped(line)).collect()
 }
