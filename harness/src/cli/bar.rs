@@ -16,3 +16,14 @@ pub fn bar(count: usize, what: &str) -> ProgressBar {
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
 }
+
+/// A bar that counts `what` without knowing how many there will be.
+pub fn spinner(what: &str) -> ProgressBar {
+    let style = format!("{{spinner}} {{human_pos}} {what} {{elapsed}}");
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template(&style) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}

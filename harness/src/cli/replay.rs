@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `relocheck replay`: run one case again.
 
+mod map;
+mod profile;
+mod target;
+mod trace;
+
 use std::path::PathBuf;
 
 use anyhow::anyhow;
@@ -20,7 +25,13 @@ use crate::report::judgement_text;
 #[command(after_help = "\
 Examples:
   relocheck replay reports/cases/0123456789ab-memory.toml
-  relocheck replay case.toml --image arch/x86/boot/bzImage    the same case, another build")]
+  relocheck replay case.toml --image arch/x86/boot/bzImage    the same case, another build
+  relocheck replay case.toml --trace calls,faults --trace-file calls.txt    who called whom, and page faults
+  relocheck replay case.toml --trace writes --trace-range 0x90000..0xa0000 --trace-file writes.json --trace-format json
+  relocheck replay case.toml --trace all --trace-limit 1000 --trace-file begin.txt    how the run begins
+  relocheck replay case.toml --profile -    a call tree with counts of instructions
+  relocheck replay case.toml --profile flame.svg --profile time.json --profile stacks.folded --profile calls.txt
+  relocheck replay case.toml --map memory.svg    memory as each phase of the run left it")]
 pub struct Args {
     /// The case file.
     #[arg(value_name = "CASE")]
@@ -41,6 +52,15 @@ pub struct Args {
     /// Print what the stub wrote to its serial port, too.
     #[arg(long)]
     console: bool,
+
+    #[command(flatten)]
+    trace: trace::TraceArgs,
+
+    #[command(flatten)]
+    profile: profile::ProfileArgs,
+
+    #[command(flatten)]
+    map: map::MapArgs,
 }
 
 /// Runs the case once.
@@ -62,6 +82,11 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         text += &String::from_utf8_lossy(&run.serial);
     }
     print(&text)?;
+    let path = args.image.as_ref().unwrap_or(&file.image.path);
+    let target = target::Target::new(path, &subject, &file.case);
+    trace::run(&args.trace, &target)?;
+    profile::run(&args.profile, &target)?;
+    map::run(&args.map, &target, &run.judgement)?;
     Ok(match run.judgement.verdict() {
         Verdict::Conforms => Exit::Conforms,
         Verdict::Diverges => Exit::Diverges,

@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::case::{Protocol, Protocols};
+use crate::range::Range;
 
 impl ValueEnum for Protocol {
     fn value_variants<'a>() -> &'a [Protocol] {
@@ -37,6 +38,13 @@ pub fn address(text: &str) -> Result<u64, String> {
     number(text).ok_or_else(|| "expected an address such as 0x1000000".into())
 }
 
+/// Addresses from the first to behind the last, such as 0x1000000..0x1001000.
+pub fn range(text: &str) -> Result<Range, String> {
+    let ends = text.split_once("..").and_then(|(start, end)| Some((number(start)?, number(end)?)));
+    let range = ends.map(|(start, end)| Range::new(start, end)).filter(|range| !range.is_empty());
+    range.ok_or_else(|| "expected addresses such as 0x1000000..0x1001000".into())
+}
+
 /// A size in bytes, with a suffix K, M, G or T for powers of 1024.
 pub fn size(text: &str) -> Result<u64, String> {
     let shift = match text.chars().next_back().map(|suffix| suffix.to_ascii_uppercase()) {
@@ -62,6 +70,16 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_have_two_ends() {
+        assert_eq!(range("0x1000..0x1fff"), Ok(Range::new(0x1000, 0x1fff)));
+        assert_eq!(range("16..17"), Ok(Range::new(16, 17)));
+        for text in ["", "0x1000", "0x1000..", "..0x1000", "7..7", "8..7", "0..+1", "0...1", "a..b"]
+        {
+            assert!(range(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_have_suffixes() {

@@ -1,2 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Explains a run: who wrote a wrong byte and who should have, what ran when, and a debugger to stand there with.
+
+pub mod phases;
+pub mod symbols;
+#[cfg(test)]
+mod testing;
+pub mod trace;
+
+/// Blocks between two signs of life of an observed run.
+const TICK: u64 = 1 << 18;

@@ -79,9 +79,10 @@ impl Code {
         }
     }
 
-    /// The copy that was found last.
-    pub fn latest(&self) -> Range {
-        self.copies.last().expect("the image as loaded is the first").range
+    /// The copy that was found last: where the image's first byte is or would be, and the part that is really there.
+    pub fn latest(&self) -> (u64, Range) {
+        let copy = self.copies.last().expect("the image as loaded is the first");
+        (copy.base, copy.range)
     }
 
     /// The places that code ran from, in the order of their first use.

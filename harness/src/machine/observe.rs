@@ -12,15 +12,18 @@ use unicorn_engine::{HookType, Unicorn, uc_error};
 use super::cpu;
 use super::hooks::State;
 use super::outcome::{Access, Registers};
-use super::paging::{Miss, Paging};
+use super::paging::{EFER_LMA, Miss, Paging};
 use super::ram::Ram;
 use crate::range::Range;
+
+/// The engine stores at most so many bytes at a time.
+const WIDEST_STORE: u64 = 8;
 
 /// What an observer wants to be told. Page faults, port accesses and new copies of the stub cost nothing, and are
 /// always told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
-    /// Stores into these physical addresses. With any, every access of the guest takes the engine's slow path.
+    /// Stores that touch these physical addresses. With any, every access of the guest takes the engine's slow path.
     pub writes: Vec<Range>,
     /// The start of every translated block.
     pub blocks: bool,
@@ -58,6 +61,8 @@ pub enum Event {
     PageFault {
         /// Linear address of the page that was missing.
         address: u64,
+        /// Linear address of the instruction that needed it.
+        instruction: u64,
         /// What the CPU pushes.
         error_code: u64,
         /// Whether the guest's handler is about to run.
@@ -76,6 +81,8 @@ pub enum Event {
     },
     /// The stub runs from another copy of itself for the first time.
     NewCopy {
+        /// Physical address of the image's first byte in that copy, or where it would be.
+        base: u64,
         /// Where that is, as far as it equals the image.
         range: Range,
     },
@@ -109,6 +116,23 @@ impl View<'_, '_> {
         &self.uc.get_data().ram
     }
 
+    /// Bits of the code that is running: 64, or 32 before long mode and in its compatibility mode.
+    pub fn code_bits(&self) -> u32 {
+        /// CS.L in a segment descriptor (Intel SDM volume 3, "segment descriptors").
+        const LONG_CODE: u64 = 1 << 53;
+        let registers = self.registers();
+        if registers.efer & EFER_LMA == 0 {
+            return 32;
+        }
+        let [_, cs, ..] = registers.selectors;
+        let descriptor = registers.gdtr.base.wrapping_add(u64::from(cs & !7));
+        let physical = self.physical(descriptor, Access::Read).ok();
+        let long = physical
+            .and_then(|physical| self.ram().read_u64(physical).ok())
+            .is_none_or(|descriptor| descriptor & LONG_CODE != 0);
+        if long { 64 } else { 32 }
+    }
+
     /// The physical address of a linear one, by the page tables that are in force.
     pub fn physical(&self, linear: u64, access: Access) -> Result<u64, Miss> {
         let paging: Result<Paging, uc_error> = cpu::paging(self.uc, self.uc.get_data().word);
@@ -133,11 +157,15 @@ pub fn install(
     interest: &Interest,
 ) -> Result<(), uc_error> {
     uc.get_data_mut().observer = Some(observer);
-    for range in &interest.writes {
+    for range in interest.writes.iter().copied() {
+        // The engine asks where a store begins, not where it ends.
+        let first = range.start.saturating_sub(WIDEST_STORE - 1);
         let last = range.end.saturating_sub(1);
-        uc.add_mem_hook(HookType::MEM_WRITE, range.start, last, |uc, _, address, size, value| {
+        uc.add_mem_hook(HookType::MEM_WRITE, first, last, move |uc, _, address, size, value| {
             let value = value as u64;
-            tell(uc, &Event::Write { address, size, value });
+            if address.saturating_add(size as u64) > range.start {
+                tell(uc, &Event::Write { address, size, value });
+            }
             true
         })?;
     }

@@ -118,6 +118,26 @@ impl UnicornEngine {
         let outcome = machine.run_counted(setup)?;
         Ok((outcome, alone(observer)))
     }
+
+    /// Runs one machine as [`Engine::run`] does, always with its blocks counted: `observer` sees one run and no other,
+    /// and the same blocks each time. Otherwise the engine stops inside a block now and then, when its TLB has to grow,
+    /// and goes on with a block that begins there.
+    ///
+    /// # Errors
+    /// As for any run.
+    pub fn observe_once<O: Observer + 'static>(
+        &self,
+        setup: &Setup,
+        interest: &Interest,
+        observer: O,
+    ) -> Result<(Outcome, O), MachineError> {
+        let mut machine = self.machine(setup)?;
+        let observer = Rc::new(RefCell::new(observer));
+        observe::install(&mut machine.uc, observer.clone(), interest)?;
+        let outcome = machine.run_counted(setup)?;
+        let alone = Rc::into_inner(observer).expect("the machine that shared it is gone");
+        Ok((outcome, alone.into_inner()))
+    }
 }
 
 impl Engine for UnicornEngine {
@@ -213,8 +233,8 @@ impl Machine {
             Stop::NewCopy => {
                 self.uc.ctl_flush_tb()?;
                 self.uc.ctl_flush_tlb()?;
-                let range = self.uc.get_data().code.latest();
-                observe::tell(&self.uc, &Event::NewCopy { range });
+                let (base, range) = self.uc.get_data().code.latest();
+                observe::tell(&self.uc, &Event::NewCopy { base, range });
                 return Ok(None);
             }
             Stop::GrowTlb => {
@@ -249,9 +269,10 @@ impl Machine {
         if self.page_faults > MAX_PAGE_FAULTS {
             return Ok(Some(unhandled));
         }
+        let instruction = self.uc.reg_read(cpu::instruction_pointer(self.uc.get_data().word))?;
         let delivery = faults::deliver_page_fault(&mut self.uc, paging, address, error_code)?;
         let delivered = delivery == Delivery::Delivered;
-        observe::tell(&self.uc, &Event::PageFault { address, error_code, delivered });
+        observe::tell(&self.uc, &Event::PageFault { address, instruction, error_code, delivered });
         Ok(match delivery {
             Delivery::Delivered => None,
             Delivery::NoHandler => Some(unhandled),

@@ -32,6 +32,36 @@ fn stores_into_watched_memory_are_told_with_their_instruction() {
 }
 
 #[test]
+fn a_store_that_begins_before_the_watched_memory_is_told_if_it_reaches_into_it() {
+    // mov %eax, 0x20ffff; mov %eax, 0x20fffc; mov %eax, 0x20fffd; hlt
+    let code = b"\xa3\xff\xff\x20\x00\xa3\xfc\xff\x20\x00\xa3\xfd\xff\x20\x00\xf4";
+    let writes = vec![Range::new(0x21_0000, 0x21_0001)];
+    let interest = Interest { writes, ..Interest::default() };
+    let (_, seen) = observe(&setup(code), &interest, LONG);
+    let addresses: Vec<u64> = seen
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::Write { address, .. } => Some(*address),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(addresses, [0x20_ffff, 0x20_fffd]);
+}
+
+#[test]
+fn a_run_that_is_observed_once_sees_each_block_once_and_ends_like_any_other() {
+    // mov $100, %ecx; 1: dec %ecx; jnz 1b; hlt
+    let setup = setup(b"\xb9\x64\x00\x00\x00\x49\x75\xfd\xf4");
+    let interest = Interest { blocks: true, ..Interest::default() };
+    let engine = UnicornEngine::with_patience(Duration::ZERO);
+    let (outcome, seen) = engine.observe_once(&setup, &interest, Seen::default()).unwrap();
+    // The first block runs into the loop; the last one is the hlt.
+    assert_eq!(seen.0.len(), 1 + 99 + 1);
+    let plain = run_setup(&setup);
+    assert_eq!((outcome.end, outcome.registers), (plain.end, plain.registers));
+}
+
+#[test]
 fn blocks_instructions_and_ports_are_told_in_their_order() {
     // mov $0x80, %al; jmp 1f; 1: out %al, $0x70; hlt
     let code = b"\xb0\x80\xeb\x00\xe6\x70\xf4";

@@ -5,13 +5,14 @@ use maud::{Markup, html};
 
 use super::matrix::{state_class, state_sign};
 use super::news::reason;
-use super::space::{memory_class, memory_words, picture};
+use super::space::picture;
 use super::text::shown;
 use crate::case::MemoryKind;
 use crate::oracle::Verdict;
 use crate::record::{CaseRecord, Facts, Found, ImageRecord, State, Summary};
 use crate::report::again;
 use crate::report::judgement::brief;
+use crate::report::picture::{memory_class, memory_words};
 use crate::report::plain::count;
 use crate::report::size::size;
 

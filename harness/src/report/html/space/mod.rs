@@ -3,19 +3,15 @@
 //!
 //! From left to right: addresses, the memory map, what lies in it, and what that is called.
 
-mod axis;
-mod labels;
 mod thing;
 
 use maud::{Markup, html};
 
-use self::axis::{Axis, Content};
-use self::labels::{spread, thinned};
-pub use self::thing::memory_words;
 use self::thing::{Kind, Mark, Space, Thing};
-use crate::case::{Case, MemoryKind};
+use crate::case::Case;
 use crate::range::Range;
 use crate::record::{CaseRecord, Facts};
+use crate::report::picture::{Axis, Content, memory_class, memory_words, spread, tenths, thinned};
 use crate::report::size::size;
 
 const WIDTH: f64 = 420.0;
@@ -106,19 +102,6 @@ fn map(space: &Space, axis: &Axis) -> Markup {
         @for y in axis.breaks() {
             path.break d=(format!("M{} {:.1}l6 -5l8 10l8 -10l8 10l6 -5", x, y)) {}
         }
-    }
-}
-
-/// The class of a kind of memory in the style sheet.
-pub fn memory_class(kind: MemoryKind) -> &'static str {
-    match kind {
-        MemoryKind::Usable => "m-ram",
-        MemoryKind::Reserved => "m-rsv",
-        MemoryKind::Acpi => "m-acpi",
-        MemoryKind::Nvs => "m-nvs",
-        MemoryKind::Unusable => "m-bad",
-        MemoryKind::Pmem => "m-pmem",
-        MemoryKind::Unlisted => "m-unl",
     }
 }
 
@@ -265,11 +248,6 @@ impl Mark {
     fn sign(&self) -> &'static str {
         if self.known { "◆" } else { "✗" }
     }
-}
-
-/// A coordinate, short.
-fn tenths(value: f64) -> String {
-    format!("{value:.1}")
 }
 
 #[cfg(test)]

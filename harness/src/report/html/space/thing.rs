@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What of a case lies where: all that a picture of its memory shows.
 
-use crate::case::{Case, MemoryEntry, MemoryKind, SETUP_DATA_HEADER};
+use crate::case::{Case, MemoryEntry, SETUP_DATA_HEADER};
 use crate::machine::PAGE;
 use crate::range::Range;
 use crate::record::{CaseRecord, Facts, Found};
@@ -148,17 +148,4 @@ fn regions(memory: &[MemoryEntry], things: &[Thing]) -> Vec<MemoryEntry> {
     regions.truncate(MOST_REGIONS);
     regions.sort_by_key(|entry| (entry.start, entry.end));
     regions
-}
-
-/// A word for a kind of memory that fits into a narrow strip, and what it stands for.
-pub fn memory_words(kind: MemoryKind) -> (&'static str, &'static str) {
-    match kind {
-        MemoryKind::Usable => ("RAM", "usable RAM"),
-        MemoryKind::Reserved => ("rsv", "reserved, no RAM"),
-        MemoryKind::Acpi => ("ACPI", "ACPI tables"),
-        MemoryKind::Nvs => ("NVS", "ACPI non-volatile storage"),
-        MemoryKind::Unusable => ("bad", "broken RAM"),
-        MemoryKind::Pmem => ("pmem", "persistent memory"),
-        MemoryKind::Unlisted => ("unl", "RAM in no memory map"),
-    }
 }
