@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `relocheck replay`: run one case again.
 
+mod gdb;
+
 use std::path::PathBuf;
 
 use super::{Failure, Format, case, print};
@@ -18,7 +20,8 @@ use crate::report::judgement_text;
 #[command(after_help = "\
 Examples:
   relocheck replay reports/cases/0123456789ab-memory.toml
-  relocheck replay case.toml --image arch/x86/boot/bzImage    the same case, another build")]
+  relocheck replay case.toml --image arch/x86/boot/bzImage    the same case, another build
+  relocheck replay case.toml --gdb -                          for gdb's `target remote | ...`")]
 pub struct Args {
     /// The case file.
     #[arg(value_name = "CASE")]
@@ -32,6 +35,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
+    /// Let gdb stand in the run, forth and back: on a port of this machine, or with - on standard input and output.
+    #[arg(long, value_name = "ADDRESS")]
+    gdb: Option<gdb::Endpoint>,
+
     /// Print what the stub wrote to its serial port, too.
     #[arg(long)]
     console: bool,
@@ -40,6 +47,10 @@ pub struct Args {
 /// Runs the case once.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let (file, subject) = case::open(&args.case, args.image.as_ref())?;
+    if let Some(endpoint) = &args.gdb {
+        let image = args.image.as_ref().unwrap_or(&file.image.path);
+        return gdb::run(endpoint, &subject, &file.case, gdb::files(image));
+    }
     let run = campaign::run(&UnicornEngine::new(), &subject, &file.case);
     let mut text = match args.format {
         Format::Text => judgement_text(&file.case, &run.judgement),

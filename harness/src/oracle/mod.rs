@@ -36,7 +36,7 @@ pub use invariance::judge as judge_invariance;
 pub use landing::Landing;
 pub use loaded::Loaded;
 pub use repeat::judge as judge_repeat;
-pub use scene::inputs;
+pub use scene::{inputs, plan};
 pub use subject::{Subject, SubjectError};
 
 /// The judgement of one run.
