@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `relocheck replay`: run one case again.
 
+mod gdb;
 mod map;
 mod profile;
 mod target;
@@ -31,7 +32,8 @@ Examples:
   relocheck replay case.toml --trace all --trace-limit 1000 --trace-file begin.txt    how the run begins
   relocheck replay case.toml --profile -    a call tree with counts of instructions
   relocheck replay case.toml --profile flame.svg --profile time.json --profile stacks.folded --profile calls.txt
-  relocheck replay case.toml --map memory.svg    memory as each phase of the run left it")]
+  relocheck replay case.toml --map memory.svg    memory as each phase of the run left it
+  relocheck replay case.toml --gdb -             for gdb's `target remote | ...`")]
 pub struct Args {
     /// The case file.
     #[arg(value_name = "CASE")]
@@ -48,6 +50,10 @@ pub struct Args {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+
+    /// Let gdb stand in the run, forth and back: on a port of this machine, or with - on standard input and output.
+    #[arg(long, value_name = "ADDRESS")]
+    gdb: Option<gdb::Endpoint>,
 
     /// Print what the stub wrote to its serial port, too.
     #[arg(long)]
@@ -69,6 +75,10 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     if args.vmlinux.is_some() && subject.compared.as_ref().is_none_or(Result::is_err) {
         campaign::compare(&mut subject, &args.case, args.vmlinux.as_deref())
             .map_err(|failure| Failure { exit: failure.exit, error: anyhow!(failure.message) })?;
+    }
+    if let Some(endpoint) = &args.gdb {
+        let image = args.image.as_ref().unwrap_or(&file.image.path);
+        return gdb::run(endpoint, &subject, &file.case, gdb::files(image));
     }
     let run = campaign::run(&UnicornEngine::new(), &subject, &file.case);
     let mut text = match args.format {

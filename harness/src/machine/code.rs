@@ -30,6 +30,7 @@ pub enum Fetched {
 }
 
 /// The places from which the stub's code has run.
+#[derive(Clone)]
 pub struct Code {
     image: Arc<[u8]>,
     /// Offsets in `image` that can be code: not the compressed kernel, parts of which may stand there
@@ -39,6 +40,7 @@ pub struct Code {
     pages: HashSet<u64>,
 }
 
+#[derive(Clone)]
 struct Copy {
     /// Physical address of the image's first byte, or where it would be.
     base: u64,
@@ -83,6 +85,12 @@ impl Code {
     pub fn latest(&self) -> (u64, Range) {
         let copy = self.copies.last().expect("the image as loaded is the first");
         (copy.base, copy.range)
+    }
+
+    /// The copies so far, the image as loaded first: the address of the image's first byte, or where it would be, and the
+    /// part that is there.
+    pub fn copies(&self) -> impl Iterator<Item = (u64, Range)> + '_ {
+        self.copies.iter().map(|copy| (copy.base, copy.range))
     }
 
     /// The places that code ran from, in the order of their first use.

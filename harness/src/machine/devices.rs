@@ -22,6 +22,7 @@ const SERIAL_DIVISOR: u8 = 0x80;
 const SERIAL_CAP: usize = 64 << 10;
 
 /// The devices and what the guest did with them.
+#[derive(Clone)]
 pub struct Devices {
     timer: Vec<u16>,
     timer_reads: u64,

@@ -13,6 +13,7 @@ use super::observe::{self, Event};
 use super::outcome::Access;
 use super::paging::{GIB_PAGE, Levels, Miss, Paging, Translation};
 use super::ram::{Ram, Untouchable};
+use super::session::track::Track;
 use super::setup::Setup;
 use crate::image::WordSize;
 
@@ -51,6 +52,10 @@ pub enum Stop {
     Untouchable(Untouchable),
     /// The budget is used up.
     Budget,
+    /// A session wants the machine as it is now.
+    Pause,
+    /// A session has to look closely at an access to this page.
+    Watched,
 }
 
 /// What the hooks share with the machine.
@@ -65,13 +70,18 @@ pub struct State {
     pub devices: Devices,
     /// Set by the hook that stopped the engine.
     pub stop: Option<Stop>,
+    /// Whether it did so because an instruction cannot be fetched.
+    pub stop_at_fetch: bool,
     /// Translated blocks that have run, in a counted run.
     pub blocks: u64,
     /// How many may run.
     pub budget: u64,
     /// Who is told what happens.
     pub observer: Option<observe::Shared>,
-    levels: Levels,
+    /// Where a session is; `None` in any other run.
+    pub track: Option<Box<Track>>,
+    /// The guard of CR4.LA57.
+    pub levels: Levels,
     gib_pages: bool,
     tlb_size: u64,
     tlb_fills: u64,
@@ -86,9 +96,11 @@ impl State {
             code: Code::new(setup.stub.bytes.clone(), setup.stub.address, setup.payload.clone()),
             devices: Devices::new(setup.timer.clone()),
             stop: None,
+            stop_at_fetch: false,
             blocks: 0,
             budget: setup.budget,
             observer: None,
+            track: None,
             levels: Levels::new(setup.word == WordSize::Bits64 && setup.cpu.la57),
             gib_pages: setup.cpu.gib_pages,
             tlb_size: TLB_START,
@@ -104,6 +116,19 @@ impl State {
             std::mem::replace(&mut self.code, nothing),
             std::mem::replace(&mut self.devices, Devices::new(Vec::new())),
         )
+    }
+
+    /// Counts an instruction, or what counts as one, that the engine did not run itself.
+    pub fn count_one(&mut self) {
+        if let Some(track) = &mut self.track {
+            track.skip_one();
+        }
+    }
+
+    /// Keeps the engine's TLB at one size: growing it stops the guest inside a block, at a moment that depends on the
+    /// host's clock.
+    pub fn keep_tlb_size(&mut self) {
+        self.tlb_size = TLB_ENOUGH;
     }
 
     /// The permission for one page, or why the engine has to stop.
@@ -138,6 +163,9 @@ impl State {
             return Err(Stop::OutsideRam(physical, access));
         }
         self.ram.touch(physical).map_err(Stop::Untouchable)?;
+        if self.track.as_ref().is_some_and(|track| track.is_watched(physical, access)) {
+            return Err(Stop::Watched);
+        }
         let perms = match access {
             Access::Read => Prot::READ,
             // Only a page from which code runs right now needs the slow path that notices changed code.
@@ -146,6 +174,9 @@ impl State {
             Access::Fetch => {
                 let offset = if rip & !(PAGE - 1) == page { rip & (PAGE - 1) } else { 0 };
                 match self.code.fetch(&self.ram, physical | offset) {
+                    Fetched::Stub if self.track.as_ref().is_some_and(|t| t.hides(physical)) => {
+                        Prot::EXEC
+                    }
                     Fetched::Stub => Prot::READ | Prot::EXEC,
                     Fetched::NewCopy => return Err(Stop::NewCopy),
                     Fetched::Foreign => return Err(Stop::HandOff),
@@ -169,7 +200,14 @@ pub fn install(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
         let paging = cpu::paging(uc, word).ok()?;
         let rip = uc.reg_read(cpu::instruction_pointer(word)).ok()?;
         let state = uc.get_data_mut();
-        state.fill_tlb(&paging, rip, page, access).map_err(|stop| state.stop = Some(stop)).ok()
+        match state.fill_tlb(&paging, rip, page, access) {
+            Ok(entry) => Some(entry),
+            Err(stop) => {
+                state.stop = Some(stop);
+                state.stop_at_fetch = access == Access::Fetch;
+                None
+            }
+        }
     })?;
     uc.add_insn_in_hook(|uc, port, size| {
         let port = port as u16;
@@ -188,14 +226,13 @@ pub fn install(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
 
 /// What translating a block costs, in runs of a block: guest code that changes itself all the time would
 /// otherwise take hours to use its budget up.
-const TRANSLATION: u64 = 1000;
+pub const TRANSLATION: u64 = 1000;
 
 /// Makes the engine count the blocks that run, and stop when the budget is used up.
 ///
-/// The count must repeat exactly, so the engine's TLB keeps its size: growing it stops the guest inside a
-/// block, at a moment that depends on the host's clock.
+/// The count must repeat exactly, so the engine's TLB keeps its size.
 pub fn count_blocks(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
-    uc.get_data_mut().tlb_size = TLB_ENOUGH;
+    uc.get_data_mut().keep_tlb_size();
     uc.add_block_hook(1, 0, |uc, _, _| {
         let state = uc.get_data_mut();
         state.blocks += 1;
@@ -207,8 +244,21 @@ pub fn count_blocks(uc: &mut Unicorn<State>) -> Result<(), uc_error> {
     Ok(())
 }
 
-fn stop(uc: &mut Unicorn<State>, why: Stop) {
-    uc.get_data_mut().stop = Some(why);
+/// Stops the engine, which is in a hook.
+pub fn stop(uc: &mut Unicorn<State>, why: Stop) {
+    let state = uc.get_data_mut();
+    state.stop = Some(why);
+    state.stop_at_fetch = false;
     // An engine that is running can always be stopped.
     let _ = uc.emu_stop();
+}
+
+/// Whether the instruction before the instruction pointer is `hlt`.
+pub fn is_behind_halt(uc: &Unicorn<State>) -> Result<bool, uc_error> {
+    const HLT: u8 = 0xf4;
+    let state = uc.get_data();
+    let rip = uc.reg_read(cpu::instruction_pointer(state.word))?;
+    let paging = cpu::paging(uc, state.word)?;
+    let before = paging.translate(&state.ram, rip.wrapping_sub(1), Access::Read).ok();
+    Ok(before.and_then(|physical| state.ram.slice(physical, 1)) == Some(&[HLT]))
 }

@@ -21,6 +21,7 @@ mod ram;
 mod rdrand;
 mod region;
 mod script;
+mod session;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -33,8 +34,10 @@ pub use features::CpuFeatures;
 pub use fill::{Fill, PAGE, Tile};
 pub use observe::{Event, Interest, Observer, View};
 pub use outcome::{Access, End, Outcome, PortUse, Registers, Table};
-pub use paging::{CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, EFER_LMA, Miss, Paging};
+pub use paging::{CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, EFER_LMA, Miss, Paging, Step};
 pub use ram::{MOST_TOUCHED, OutsideRam, Ram};
+pub use session::track::{PageFault, WatchKind};
+pub use session::{Pause, Register, Session};
 pub use setup::{EntryMode, EntryState, Placed, Setup};
 pub use unicorn::UnicornEngine;
 

@@ -60,6 +60,17 @@ pub struct Translation {
     pub page_size: u64,
 }
 
+/// One entry that a walk read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// 1 for a page table, 4 or 5 for the top.
+    pub level: u32,
+    /// Physical address of the entry.
+    pub slot: u64,
+    /// What it holds.
+    pub entry: u64,
+}
+
 impl Paging {
     /// The physical address for the linear address `linear`.
     ///
@@ -76,6 +87,21 @@ impl Paging {
     ///
     /// As for [`Paging::translate`].
     pub fn walk(&self, ram: &Ram, linear: u64, access: Access) -> Result<Translation, Miss> {
+        self.walk_telling(ram, linear, access, |_| ())
+    }
+
+    /// As [`Paging::walk`], and tells each entry that is read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Paging::translate`].
+    pub fn walk_telling(
+        &self,
+        ram: &Ram,
+        linear: u64,
+        access: Access,
+        mut tell: impl FnMut(Step),
+    ) -> Result<Translation, Miss> {
         if self.cr0 & CR0_PG == 0 {
             return Ok(Translation { physical: linear & 0xffff_ffff, page_size: 0 });
         }
@@ -91,6 +117,7 @@ impl Paging {
             let shift = 12 + 9 * level;
             let slot = table + (linear >> shift & 0x1ff) * 8;
             let entry = ram.read_u64(slot).map_err(|_| Miss::TableOutsideRam(slot))?;
+            tell(Step { level: level + 1, slot, entry });
             if entry & PRESENT == 0 {
                 return Err(Miss::PageFault(kind));
             }
@@ -130,6 +157,7 @@ impl Paging {
 /// and changing it in long mode are general-protection faults (Intel SDM volume 3, "Control registers").
 ///
 /// The engine forgets its translations when the bit changes, so the next fetch shows the change.
+#[derive(Clone)]
 pub struct Levels {
     five_known: bool,
     /// CR4.LA57, where the last translation was made in long mode.

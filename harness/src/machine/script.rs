@@ -89,6 +89,18 @@ impl Script {
         self.tsc_reads.get()
     }
 
+    /// How often RDRAND and RDTSC were executed.
+    pub fn reads(&self) -> (u64, u64) {
+        (self.rdrand_reads.get(), self.tsc_reads.get())
+    }
+
+    /// Goes back to where [`Script::reads`] said this.
+    pub fn set_reads(&self, (rdrand, tsc): (u64, u64)) {
+        self.rdrand_reads.set(rdrand);
+        self.tsc_reads.set(tsc);
+        self.refused.set(false);
+    }
+
     fn time_stamp(&self) -> u64 {
         match &self.features.tsc {
             Some(values) => next(values, &self.tsc_reads).unwrap_or(0),

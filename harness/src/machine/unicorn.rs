@@ -23,9 +23,11 @@ use super::paging::Paging;
 use super::ram::{MOST_TOUCHED, Ram, Untouchable};
 use super::rdrand;
 use super::script::Script;
+use super::session::track;
+use super::session::track::PageFault;
 use super::setup::Setup;
 use super::watchdog::Guard;
-use super::{Engine, MachineError, cpu, entry};
+use super::{Engine, MachineError, cpu, entry, exit_check};
 use crate::image::WordSize;
 
 /// The largest number of page faults that a run may take; a stub takes one per 2 MiB that it maps.
@@ -70,7 +72,8 @@ impl UnicornEngine {
         Ok(tile)
     }
 
-    fn machine(&self, setup: &Setup) -> Result<Machine, MachineError> {
+    /// A machine that is about to be entered.
+    pub(super) fn machine(&self, setup: &Setup) -> Result<Machine, MachineError> {
         let mut ram = Ram::new(&*self.tile(setup.fill)?, &setup.ram)?;
         for placed in std::iter::once(&setup.stub).chain(&setup.placed) {
             ram.write(placed.address, &placed.bytes)
@@ -150,11 +153,25 @@ impl Engine for UnicornEngine {
     }
 }
 
-struct Machine {
-    uc: Unicorn<'static, State>,
+/// A machine in Unicorn.
+pub(super) struct Machine {
+    /// The engine, with RAM and devices in its data.
+    pub uc: Unicorn<'static, State>,
     // Below the engine, which is closed before this is dropped.
-    script: Rc<Script>,
-    page_faults: u64,
+    /// What the CPU answers.
+    pub script: Rc<Script>,
+    /// Page faults so far.
+    pub page_faults: u64,
+}
+
+/// How to go on when the engine came back.
+enum Turn {
+    /// From the instruction pointer.
+    Go,
+    /// Not now.
+    Pause,
+    /// Not at all.
+    End(End),
 }
 
 impl Machine {
@@ -204,7 +221,8 @@ impl Machine {
         }
     }
 
-    fn run(
+    /// Runs from the linear address `entry` until the end, or until a pause, of which nothing is told but that it is one.
+    pub fn run(
         &mut self,
         entry: u64,
         interrupted: impl Fn() -> bool,
@@ -212,34 +230,50 @@ impl Machine {
         let pc = cpu::instruction_pointer(self.uc.get_data().word);
         let mut next = entry;
         loop {
+            let track = self.uc.get_data().track.as_ref();
+            let checks = track.is_some_and(|track| track.stops_within_blocks());
+            let kept = checks.then(|| exit_check::Kept::new(self.uc.get_handle()));
             let result = self.uc.emu_start(next, 0, 0, 0);
+            drop(kept);
             if interrupted() {
                 return Ok(None);
             }
-            let end = match self.uc.get_data_mut().stop.take() {
+            let state = self.uc.get_data_mut();
+            let stop = state.stop.take();
+            let fetching = stop.is_some() && state.stop_at_fetch;
+            track::settle(&mut self.uc, stop.as_ref(), fetching)?;
+            let turn = match stop {
                 Some(stop) => self.handle(stop)?,
                 None => self.unrequested(result)?,
             };
-            if end.is_some() {
-                return Ok(end);
+            match turn {
+                Turn::Go => next = self.uc.reg_read(pc)?,
+                Turn::Pause => return Ok(None),
+                Turn::End(end) => return Ok(Some(end)),
             }
-            next = self.uc.reg_read(pc)?;
         }
     }
 
-    /// Does what a hook asked for; the end, if it asked for that.
-    fn handle(&mut self, stop: Stop) -> Result<Option<End>, MachineError> {
-        Ok(Some(match stop {
+    /// Does what a hook asked for.
+    fn handle(&mut self, stop: Stop) -> Result<Turn, MachineError> {
+        Ok(Turn::End(match stop {
+            Stop::Pause => return Ok(Turn::Pause),
+            Stop::Watched => {
+                if let Some(track) = &mut self.uc.get_data_mut().track {
+                    track.look_closely();
+                }
+                return Ok(Turn::Pause);
+            }
             Stop::NewCopy => {
                 self.uc.ctl_flush_tb()?;
                 self.uc.ctl_flush_tlb()?;
                 let (base, range) = self.uc.get_data().code.latest();
                 observe::tell(&self.uc, &Event::NewCopy { base, range });
-                return Ok(None);
+                return Ok(Turn::Go);
             }
             Stop::GrowTlb => {
                 self.uc.ctl_flush_tlb()?;
-                return Ok(None);
+                return Ok(Turn::Go);
             }
             Stop::PageFault { address, error_code, paging } => {
                 return self.page_fault(address, error_code, &paging);
@@ -263,42 +297,38 @@ impl Machine {
         address: u64,
         error_code: u64,
         paging: &Paging,
-    ) -> Result<Option<End>, MachineError> {
+    ) -> Result<Turn, MachineError> {
         self.page_faults += 1;
         let unhandled = End::Fault { vector: PAGE_FAULT, address: Some(address) };
         if self.page_faults > MAX_PAGE_FAULTS {
-            return Ok(Some(unhandled));
+            return Ok(Turn::End(unhandled));
         }
         let instruction = self.uc.reg_read(cpu::instruction_pointer(self.uc.get_data().word))?;
         let delivery = faults::deliver_page_fault(&mut self.uc, paging, address, error_code)?;
         let delivered = delivery == Delivery::Delivered;
         observe::tell(&self.uc, &Event::PageFault { address, instruction, error_code, delivered });
+        if delivered {
+            self.uc.get_data_mut().count_one();
+        }
+        if let Some(track) = &mut self.uc.get_data_mut().track {
+            track.log_fault(PageFault { address, error_code, delivered });
+        }
         Ok(match delivery {
-            Delivery::Delivered => None,
-            Delivery::NoHandler => Some(unhandled),
-            Delivery::Unsupported(what) => Some(End::Unsupported(what.into())),
+            Delivery::Delivered => Turn::Go,
+            Delivery::NoHandler => Turn::End(unhandled),
+            Delivery::Unsupported(what) => Turn::End(End::Unsupported(what.into())),
         })
     }
 
     /// The engine came back without being asked to.
-    fn unrequested(&mut self, result: Result<(), uc_error>) -> Result<Option<End>, MachineError> {
-        const HLT: u8 = 0xf4;
+    fn unrequested(&mut self, result: Result<(), uc_error>) -> Result<Turn, MachineError> {
         if result == Err(uc_error::INSN_INVALID) && self.run_rdrand()? {
-            return Ok(None);
+            return Ok(Turn::Go);
         }
-        let word = self.uc.get_data().word;
-        let rip = self.uc.reg_read(cpu::instruction_pointer(word))?;
-        let paging = cpu::paging(&self.uc, word)?;
-        let ram = &self.uc.get_data().ram;
-        let before = paging
-            .translate(ram, rip.wrapping_sub(1), super::Access::Read)
-            .ok()
-            .and_then(|physical| ram.slice(physical, 1))
-            .map(|bytes| bytes[0]);
         let invalid = End::Fault { vector: INVALID_OPCODE, address: None };
-        Ok(Some(match result {
+        Ok(Turn::End(match result {
             Ok(()) if self.script.take_refused() => invalid,
-            Ok(()) if before == Some(HLT) => End::Halted,
+            Ok(()) if hooks::is_behind_halt(&self.uc)? => End::Halted,
             Ok(()) => End::Unsupported("the engine stopped for no reason it gives".into()),
             Err(uc_error::INSN_INVALID) => invalid,
             Err(error) => End::Unsupported(format!("the engine says {error:?}")),
@@ -314,6 +344,7 @@ impl Machine {
             return Ok(false);
         };
         rdrand::execute(&mut self.uc, instruction, delivered)?;
+        self.uc.get_data_mut().count_one();
         Ok(true)
     }
 

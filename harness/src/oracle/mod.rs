@@ -37,7 +37,7 @@ pub use invariance::judge as judge_invariance;
 pub use landing::Landing;
 pub use loaded::Loaded;
 pub use repeat::judge as judge_repeat;
-pub use scene::inputs;
+pub use scene::{inputs, plan};
 pub use second::{CompareError, Compared, Twice, TwiceError, judge_twice, same_layout};
 pub use subject::{Subject, SubjectError};
 

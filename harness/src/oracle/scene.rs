@@ -85,6 +85,24 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// Where the stub must move and where the kernel must end up in a machine that was told `setup`, before it runs.
+///
+/// # Errors
+///
+/// That cannot be predicted, and why.
+pub fn plan(
+    subject: &Subject,
+    case: &Case,
+    setup: &Setup,
+) -> Result<(Placement, Prediction), String> {
+    let memory = Loaded(setup);
+    let passed = Passed::read(&memory, setup.boot_params);
+    let passed = passed.ok_or("boot_params are not in RAM")?;
+    let placement = reference::place(&subject.image, subject.link, setup.stub.address, passed);
+    let prediction = predict(subject, case, &placement, &inputs(setup, &memory))?;
+    Ok((placement, prediction))
+}
+
 fn predict(
     subject: &Subject,
     case: &Case,

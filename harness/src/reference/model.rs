@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn the_banner_has_the_build_string() {
         let release = Release::from_version("6.1.192").unwrap();
-        let payload = b"..Linux version %s (%s)\0Linux version 6.1.192 (a@b) (clang 14) #1 SMP\n\0..";
+        let payload =
+            b"..Linux version %s (%s)\0Linux version 6.1.192 (a@b) (clang 14) #1 SMP\n\0..";
         assert_eq!(banner(&release, payload).unwrap(), b"6.1.192 (a@b) (clang 14) #1 SMP\0");
         assert_eq!(banner(&release, &payload[..60]), None, "no end of line");
         assert_eq!(banner(&Release::from_version("6.1.19").unwrap(), payload), None);

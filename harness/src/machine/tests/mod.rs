@@ -12,12 +12,12 @@ mod cpu;
 mod memory;
 mod observe;
 
-const LOAD: u64 = 0x20_0000;
+pub const LOAD: u64 = 0x20_0000;
 const STUB: u64 = 0x2000;
-const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// A machine whose stub is `code`, entered at 32 bits.
-fn setup(code: &[u8]) -> Setup {
+pub fn setup(code: &[u8]) -> Setup {
     let mut bytes = code.to_vec();
     bytes.resize(STUB as usize, 0x90);
     Setup {
@@ -49,7 +49,7 @@ const TOP: u64 = 0x4_0000;
 const TOP_OF_FIVE: u64 = 0x4_3000;
 
 /// `code` entered at 64 bits, with the first 4 MiB at their own addresses.
-fn long(cpu: CpuFeatures, five_levels: bool, code: &[u8]) -> Setup {
+pub fn long(cpu: CpuFeatures, five_levels: bool, code: &[u8]) -> Setup {
     let page_tables = if five_levels { TOP_OF_FIVE } else { TOP };
     let mode = EntryMode::Long { page_tables, five_levels };
     let mut setup = Setup { mode, word: WordSize::Bits64, cpu, ..setup(code) };
