@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use relocheck::case::{Case, CaseFile, ImageRef, MemoryEntry, MemoryKind, Protocol, place};
+use relocheck::corpus::Cache;
 use relocheck::explain::trace::{Profiler, Unnamed};
 use relocheck::image::{Image, WordSize};
 use relocheck::machine::{Engine, Outcome, UnicornEngine};
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         kernels::trial("a_trace_has_the_copy_the_page_faults_and_the_jump", CLOUD, trace),
         kernels::trial("a_trace_is_filtered_and_cut", CLOUD, filtered),
         kernels::trial("the_forms_of_a_profile_agree", CLOUD, profile),
+        built("functions_of_a_built_kernel_have_their_names", "6.1-x86_64-base-gzip", named),
         kernels::trial("a_picture_has_all_phases_and_no_labels_that_overlap", CLOUD, picture),
         kernels::trial("a_picture_marks_what_is_wrong_where_it_is", CLOUD, marked),
         kernels::trial("a_picture_says_which_phases_never_happened", CLOUD, unfinished),
@@ -235,6 +237,34 @@ fn profile(path: PathBuf) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A test on a kernel that is built here, ignored when that is not kept.
+fn built(name: &str, build: &str, test: fn(PathBuf) -> Result<(), Failed>) -> Trial {
+    let image = Cache::of_user()
+        .map(|cache| cache.root().join("builds/kept").join(build).join("arch/x86/boot/bzImage"))
+        .ok()
+        .filter(|image| image.is_file());
+    if image.is_none() {
+        eprintln!("SKIPPED: {name}: {build} is not kept: run `relocheck corpus build {build}`");
+    }
+    let missing = image.is_none();
+    let run = move || test(image.ok_or("SKIPPED: no such build is kept")?);
+    Trial::test(name, run).with_ignored_flag(missing)
+}
+
+/// The call tree names what misc.c and head_64.S call by name, and the stub calls those of its functions that it must.
+fn named(path: PathBuf) -> Result<(), Failed> {
+    let dir = TempDir::new()?;
+    let image = ImageRef { sha256: Image::open(&path)?.sha256(), path };
+    let file = CaseFile::new(image, case(WordSize::Bits64));
+    std::fs::write(dir.path().join("case.toml"), file.to_toml())?;
+    let bench = Bench { dir };
+    let told = bench.replay(&["--profile", "-"], 0)?;
+    for name in ["startup_64", "extract_kernel", "choose_random_location", "do_boot_page_fault"] {
+        assert!(told.contains(name), "{name} is missing in:\n{told}");
+    }
+    Ok(())
+}
+
 /// Complete events of one thread lie within each other or apart.
 fn assert_nested(trace: &Value, instructions: u64) {
     let events = trace["traceEvents"].as_array().unwrap();
@@ -326,7 +356,8 @@ fn marked(path: PathBuf) -> Result<(), Failed> {
     let bench = Bench::new(&file, case(WordSize::Bits64))?;
     let told = bench.replay(&["--format", "json", "--map", "map.svg"], 1)?;
     let told: Value = serde_json::from_str(&told)?;
-    let findings = told["findings"].as_array().ok_or("findings")?;
+    let judgement = told.get("judgement").unwrap_or(&told);
+    let findings = judgement["findings"].as_array().ok_or("findings")?;
     let addresses: Vec<&str> =
         findings.iter().filter_map(|finding| finding["address"].as_str()).collect();
     assert!(!addresses.is_empty());

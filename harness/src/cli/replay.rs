@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::{Failure, Format, case, print};
 use crate::campaign;
 use crate::exit::Exit;
+use crate::explain::symbols::SymbolFiles;
 use crate::machine::UnicornEngine;
 use crate::oracle::Verdict;
 use crate::record::JudgementRecord;
@@ -73,7 +74,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     }
     print(&text)?;
     let path = args.image.as_ref().unwrap_or(&file.image.path);
-    let target = target::Target::new(path, &subject, &file.case);
+    let target = target::Target::new(path, &subject, &file.case, &SymbolFiles::default());
     trace::run(&args.trace, &target)?;
     profile::run(&args.profile, &target)?;
     map::run(&args.map, &target, &run.judgement)?;
