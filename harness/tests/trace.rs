@@ -147,6 +147,22 @@ fn event(line: &str) -> &str {
     line.split_whitespace().nth(1).unwrap_or("")
 }
 
+/// The number of the block that was running.
+fn block(line: &str) -> u64 {
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// The loop that copies the stub runs once for eight bytes, and then the stub jumps into the copy.
+fn assert_copied(lines: &[&str]) {
+    let at = lines.iter().rposition(|line| event(line) == "copy").expect("a copy");
+    let (copy, next) = (lines[at], lines[at + 1]);
+    let (start, size) = (number(copy, "address").unwrap(), number(copy, "size").unwrap());
+    let copied = block(copy) - block(lines[at - 1]);
+    assert!(copied >= size / 8, "{copied} blocks for {size} bytes");
+    assert!(event(next) == "move" && field(next, "by") == Some("jump"), "{next}");
+    assert!((start..start + size).contains(&number(next, "to").unwrap()), "{next}");
+}
+
 fn trace(path: PathBuf) -> Result<(), Failed> {
     let bench = Bench::of(&path, WordSize::Bits64)?;
     bench.replay(&["--trace", "calls,faults,ports", "--trace-file", "trace.txt"], 0)?;
@@ -161,13 +177,10 @@ fn trace(path: PathBuf) -> Result<(), Failed> {
     for line in text.lines().filter(|line| event(line) == "fault") {
         assert_eq!(field(line, "handled"), Some("yes"), "{line}");
     }
+    assert_copied(&text.lines().skip(1).collect::<Vec<_>>());
     let last = text.lines().last().unwrap_or("");
     assert!(event(last) == "end" && last.ends_with("hand-off"), "{last}");
-    let blocks: Vec<u64> = text
-        .lines()
-        .skip(1)
-        .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
-        .collect();
+    let blocks: Vec<u64> = text.lines().skip(1).map(block).collect();
     assert!(blocks.is_sorted(), "lines are in the order of the run");
     Ok(())
 }
