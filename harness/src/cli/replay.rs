@@ -14,6 +14,7 @@ use anyhow::anyhow;
 use super::{Failure, Format, case, print};
 use crate::campaign;
 use crate::exit::Exit;
+use crate::explain::symbols::SymbolFiles;
 use crate::machine::UnicornEngine;
 use crate::oracle::Verdict;
 use crate::record::JudgementRecord;
@@ -28,7 +29,7 @@ Examples:
   relocheck replay reports/cases/0123456789ab-memory.toml
   relocheck replay case.toml --image arch/x86/boot/bzImage    the same case, another build
   relocheck replay case.toml --trace calls,faults --trace-file calls.txt    who called whom, and page faults
-  relocheck replay case.toml --trace writes --trace-range 0x90000..0xa0000 --trace-file writes.json --trace-format json
+  relocheck replay case.toml --trace writes --trace-range 0x10000..0x11000 --trace-file writes.json --trace-format json
   relocheck replay case.toml --trace all --trace-limit 1000 --trace-file begin.txt    how the run begins
   relocheck replay case.toml --profile -    a call tree with counts of instructions
   relocheck replay case.toml --profile flame.svg --profile time.json --profile stacks.folded --profile calls.txt
@@ -93,7 +94,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     }
     print(&text)?;
     let path = args.image.as_ref().unwrap_or(&file.image.path);
-    let target = target::Target::new(path, &subject, &file.case);
+    let target = target::Target::new(path, &subject, &file.case, &SymbolFiles::default());
     trace::run(&args.trace, &target)?;
     profile::run(&args.profile, &target)?;
     map::run(&args.map, &target, &run.judgement)?;

@@ -22,13 +22,20 @@ pub struct Target<'a> {
     /// The case.
     pub case: &'a Case,
     path: &'a Path,
+    named: SymbolFiles,
 }
 
 impl<'a> Target<'a> {
-    /// The `case` of the image at `path`.
-    pub fn new(path: &'a Path, subject: &'a Subject, case: &'a Case) -> Target<'a> {
+    /// The `case` of the image at `path`; the stub's symbols are in the file that is `named`, or beside the image.
+    pub fn new(
+        path: &'a Path,
+        subject: &'a Subject,
+        case: &'a Case,
+        named: &SymbolFiles,
+    ) -> Target<'a> {
+        let named = SymbolFiles { stub: named.stub.clone(), ..SymbolFiles::default() };
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Target { name, subject, case, path }
+        Target { name, subject, case, path, named }
     }
 
     /// What the machine is told.
@@ -37,12 +44,12 @@ impl<'a> Target<'a> {
             .map_err(|error| Failure::cannot_judge(anyhow!("not run: {error}")))
     }
 
-    /// Names of the stub's functions, if its ELF file lies beside the image.
+    /// Names of the stub's functions, if its ELF file is there.
     pub fn names(&self) -> Result<Box<dyn FunctionNames>, Failure> {
         let found = BuildTree::of_image(self.path).map(|tree| SymbolFiles::of(&tree));
         let stub =
             SymbolFiles { stub: found.and_then(|found| found.stub), ..SymbolFiles::default() };
-        let symbols = Symbols::read(self.subject, &SymbolFiles::default(), &stub);
+        let symbols = Symbols::read(self.subject, &self.named, &stub);
         let symbols = symbols.map_err(Failure::usage)?;
         Ok(Box::new(StubNames(symbols.stub().clone())))
     }

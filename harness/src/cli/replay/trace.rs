@@ -89,7 +89,7 @@ pub fn run(args: &TraceArgs, target: &Target) -> Result<(), Failure> {
     let written = unusable(path, tracer.finish(&outcome))?;
     if written.left_out > 0 {
         complain(format_args!(
-            "{}: cut after {} lines, {} are left out; see --trace-limit and --trace-range",
+            "{}: cut at --trace-limit {}, {} more lines are left out; --trace-range asks for less",
             path.display(),
             written.lines,
             written.left_out

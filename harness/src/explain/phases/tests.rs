@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::explain::testing::{LOAD, setup};
-use crate::machine::{End, UnicornEngine};
+use crate::machine::{End, Setup, UnicornEngine};
 
 /// mov $0x200000, %esi; mov $0x300000, %edi; mov $0x2000, %ecx; rep movsb; mov $0x300020, %eax; jmp *%eax
 const COPY: &[u8] = b"\xbe\0\0\x20\0\xbf\0\0\x30\0\xb9\0\x20\0\0\xf3\xa4\xb8\x20\0\x30\0\xff\xe0";
@@ -29,7 +29,7 @@ fn phases(steps: &[&[u8]]) -> Phases {
     let mut code = COPY.to_vec();
     code.resize(0x20, 0x90);
     code.extend(steps.concat());
-    let setup = setup(&code);
+    let setup = Setup { budget: 100_000, ..setup(&code) };
     let recorder = Recorder::new(&setup, cells(), |_| {});
     let interest = Recorder::interest(&cells());
     let (outcome, recorder) =

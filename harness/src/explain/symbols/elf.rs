@@ -70,7 +70,7 @@ impl ElfFile {
             return Err(format!("e_shnum is {count}, expected section headers of {size} bytes"));
         }
         let bytes = self.bytes(header.e_shoff, (count * size) as u64, "section headers")?;
-        let headers = SectionHeader::parse(&bytes, 0, count, self.context)
+        let headers = SectionHeader::parse_from(&bytes, 0, count, self.context)
             .map_err(|error| format!("its section headers: {error}"))?;
         let names = headers.get(usize::from(header.e_shstrndx));
         let names = names.ok_or("e_shstrndx names no section")?;
