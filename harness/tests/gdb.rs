@@ -243,38 +243,34 @@ fn watch(bench: &Bench) -> Result<(), Failed> {
     );
     let word = format!("*(unsigned int *){field:#x}");
     let value = format!("printf \"word=%x\\n\", {word}\n");
-    // Only the store that relocates it leaves this value there.
+    // Only the store that relocates it leaves this value there. x86_64 has not even mapped it yet.
     let _ = write!(
         script,
-        "{value}watch {word} if {word} == {after:#x}\ncontinue\n{value}printf \"after=%lx\\n\", $pc\n"
+        "watch {word} if {word} == {after:#x}\ncontinue\n{value}printf \"after=%lx\\n\", $pc\n\
+         monitor position\nmonitor where\nmonitor reloc {field:#x}\n\
+         reverse-stepi\nprintf \"store=%lx\\n\", $pc\n{value}monitor position\nmonitor reloc {entry:#x}\n\
+         stepi\n{value}printf \"after=%lx\\n\", $pc\n"
     );
-    let _ = write!(script, "monitor position\nmonitor where\nmonitor reloc {field:#x}\n");
-    let _ = write!(
-        script,
-        "reverse-stepi\nprintf \"store=%lx\\n\", $pc\n{value}monitor position\nmonitor reloc {entry:#x}\n"
-    );
-    let _ = write!(script, "stepi\n{value}printf \"after=%lx\\n\", $pc\n");
     // To the end, and back to the last store.
-    let _ = write!(script, "delete\ncontinue\nprintf \"end=%lx\\n\", $pc\n{value}watch {word}\n");
-    let _ = write!(script, "reverse-continue\n{value}printf \"store=%lx\\n\", $pc\ndelete\n");
     let _ = write!(
         script,
-        "break *{function:#x}\nreverse-continue\nprintf \"pc=%lx\\n\", $pc\n{value}"
+        "delete\ncontinue\nprintf \"end=%lx\\n\", $pc\n{value}watch {word}\n\
+         reverse-continue\n{value}printf \"store=%lx\\n\", $pc\ndelete\n\
+         break *{function:#x}\nreverse-continue\nprintf \"pc=%lx\\n\", $pc\n\
+         delete\nreverse-continue\nprintf \"pc=%lx\\n\", $pc\nmonitor position\n"
     );
-    let _ =
-        write!(script, "delete\nreverse-continue\nprintf \"pc=%lx\\n\", $pc\nmonitor position\n");
+    // The end again, where there is no way on, but one back.
     let _ = write!(
         script,
-        "continue\nprintf \"end=%lx\\n\", $pc\n{value}continue\nreverse-stepi\nstepi\nprintf \"end=%lx\\n\", $pc\n"
+        "continue\nprintf \"end=%lx\\n\", $pc\n{value}continue\nreverse-stepi\nstepi\n\
+         printf \"end=%lx\\n\", $pc\n"
     );
     let text = bench.gdb(&script)?;
 
     assert_eq!(values(&text, "pc"), [bench.entry, function, function, bench.entry], "{text}");
-    let words = values(&text, "word");
     let (before, after) = (u64::from(before), u64::from(after));
-    let first = words[0];
-    assert!(first != before && first != after, "{text}");
-    assert_eq!(words[1..], [after, before, after, after, before, first, after], "{text}");
+    let words = values(&text, "word");
+    assert_eq!(words, [after, before, after, after, before, after], "{text}");
     let (stores, behind) = (values(&text, "store"), values(&text, "after"));
     assert_eq!((stores.len(), behind.len()), (2, 2), "{text}");
     assert!(stores[0] == stores[1] && behind[0] == behind[1], "{text}");
@@ -390,7 +386,7 @@ fn garbage(bench: &Bench) -> Result<(), Failed> {
     let odd =
         "$vCont;r0,#00$m,#99$Z2,zz,zz#00$qXfer:features:read:target.xml:zz,zz#00$P99=#00$bc#00";
     for (sent, codes) in [
-        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", [0, 0]),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", [2, 2]),
         (long.as_str(), [0, 2]),
         (odd, [0, 2]),
         ("$P0=zz#7f+$m0,ffffffff#fb$M0,1:zz#ff", [0, 2]),

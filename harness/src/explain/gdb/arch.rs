@@ -95,10 +95,7 @@ impl Layout {
     /// The registers of a machine of `word` size.
     pub fn new(word: WordSize) -> Layout {
         let long = word == WordSize::Bits64;
-        let (bits, address, code, data) = match long {
-            true => (64, "int64", "code_ptr", "data_ptr"),
-            false => (32, "int32", "code_ptr", "data_ptr"),
-        };
+        let (bits, plain) = if long { (64, "int64") } else { (32, "int32") };
         let row = |name: &str, bits, ty, kind| Row { name: name.to_owned(), bits, ty, kind };
         // gdb's order, and the number of each in encoding order.
         let general: &[(&str, usize)] = match long {
@@ -126,13 +123,13 @@ impl Layout {
         let letter = if long { "r" } else { "e" };
         let mut rows = Vec::new();
         for (name, number) in general {
-            let ty = if ["bp", "sp"].contains(name) { data } else { address };
+            let ty = if ["bp", "sp"].contains(name) { "data_ptr" } else { plain };
             rows.push(row(&format!("{letter}{name}"), bits, ty, Kind::General(*number)));
         }
         for number in 8..if long { 16 } else { 8 } {
-            rows.push(row(&format!("r{number}"), bits, address, Kind::General(number)));
+            rows.push(row(&format!("r{number}"), bits, plain, Kind::General(number)));
         }
-        rows.push(row(&format!("{letter}ip"), bits, code, Kind::InstructionPointer));
+        rows.push(row(&format!("{letter}ip"), bits, "code_ptr", Kind::InstructionPointer));
         rows.push(row("eflags", 32, "i386_eflags", Kind::Flags));
         // Numbers in encoding order: ES, CS, SS, DS, FS, GS.
         for (name, number) in [("cs", 1), ("ss", 2), ("ds", 3), ("es", 0), ("fs", 4), ("gs", 5)] {
@@ -151,7 +148,7 @@ impl Layout {
             ("cr4", Control::Cr4),
             ("efer", Control::Efer),
         ] {
-            rows.push(row(name, bits, address, Kind::Control(control)));
+            rows.push(row(name, bits, plain, Kind::Control(control)));
         }
         Layout { word, rows }
     }

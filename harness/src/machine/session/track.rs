@@ -291,7 +291,8 @@ impl Track {
     /// A block of `size` bytes begins at `address`; whether the run has to pause before it.
     fn block_begins(&mut self, address: u64, size: u32, instructions: u32) -> bool {
         let left = self.limit.saturating_sub(self.position);
-        if if self.exact { u64::from(instructions) > left } else { left == 0 } {
+        let ends = if self.exact { u64::from(instructions) > left } else { left == 0 };
+        if ends {
             return true;
         }
         self.base = self.position;
