@@ -2,7 +2,7 @@
 //! One case from loader to verdict.
 
 use crate::case::{Case, place};
-use crate::machine::{End, Engine, Fill, Setup};
+use crate::machine::{End, Engine, Fill, Outcome, Setup};
 use crate::oracle::{Judgement, Subject, judge, judge_repeat};
 
 /// A case that was run.
@@ -19,9 +19,18 @@ pub struct Run {
 
 /// Runs `case` on `engine` and judges it. What cannot be run is a run that cannot be judged.
 pub fn run(engine: &dyn Engine, subject: &Subject, case: &Case) -> Run {
+    run_keeping(engine, subject, case).0
+}
+
+/// As [`run`], and keeps what the machine was told and what came out, all of its memory: to explain it.
+pub fn run_keeping(
+    engine: &dyn Engine,
+    subject: &Subject,
+    case: &Case,
+) -> (Run, Option<(Setup, Outcome)>) {
     let setup = match place(&subject.image, subject.word, case) {
         Ok(setup) => setup,
-        Err(error) => return not_started(subject, error.to_string()),
+        Err(error) => return (not_started(subject, error.to_string()), None),
     };
     match engine.run(&setup) {
         Ok(outcome) => {
@@ -35,14 +44,15 @@ pub fn run(engine: &dyn Engine, subject: &Subject, case: &Case) -> Run {
                     Err(error) => judgement.not_judged.push(error.to_string()),
                 }
             }
-            Run {
+            let run = Run {
                 judgement,
-                end: Some(outcome.end),
+                end: Some(outcome.end.clone()),
                 page_faults: outcome.page_faults,
-                serial: outcome.serial,
-            }
+                serial: outcome.serial.clone(),
+            };
+            (run, Some((setup, outcome)))
         }
-        Err(error) => not_started(subject, error.to_string()),
+        Err(error) => (not_started(subject, error.to_string()), None),
     }
 }
 

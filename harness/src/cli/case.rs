@@ -9,14 +9,37 @@ use super::Failure;
 use crate::campaign::compare;
 use crate::case::{Case, CaseFile, Fault, ImageRef, place};
 use crate::corpus::Cache;
+use crate::corpus::build::Builds;
+use crate::exit::Exit;
 use crate::image::Image;
 use crate::oracle::{Finding, Judgement, Subject};
 
-/// Reads the case file at `path`, and its image, or the one that `instead` names. An image that is not where the case
-/// says is looked for in the user's cache.
+/// A case file with its image.
+pub struct Opened {
+    /// The case.
+    pub file: CaseFile,
+    /// The image.
+    pub subject: Subject,
+    /// Where the image was found.
+    pub image: PathBuf,
+}
+
+/// As [`open_where`], for who does not care where the image is.
 pub fn open(path: &Path, instead: Option<&PathBuf>) -> Result<(CaseFile, Subject), Failure> {
+    open_where(path, instead, None).map(|opened| (opened.file, opened.subject))
+}
+
+/// Reads the case file at `path`, and its image, or the one that `instead` names. An image that is not where the case
+/// says is looked for in the user's cache: among the kernels that were fetched, and those that were built.
+/// The ELF file that it was made from is `vmlinux`, or lies in its build folder.
+pub fn open_where(
+    path: &Path,
+    instead: Option<&PathBuf>,
+    vmlinux: Option<&Path>,
+) -> Result<Opened, Failure> {
     let file = CaseFile::read(path).map_err(Failure::usage)?;
-    let cached = || Cache::of_user().ok()?.by_sum(&file.image.sha256);
+    let fetched = || Cache::of_user().ok()?.by_sum(&file.image.sha256);
+    let cached = || fetched().or_else(|| built(&file.image.sha256));
     let image_path = match instead {
         Some(path) => path.clone(),
         None if file.image.path.exists() => file.image.path.clone(),
@@ -44,14 +67,30 @@ pub fn open(path: &Path, instead: Option<&PathBuf>) -> Result<(CaseFile, Subject
         exit: error.exit(),
         error: anyhow!("{}: {error}", image_path.display()),
     })?;
-    compare(&mut subject, &image_path, None)
-        .map_err(|failure| Failure { exit: failure.exit, error: anyhow!(failure.message) })?;
+    match compare(&mut subject, &image_path, vmlinux) {
+        // It has nothing to say of the table, but it may have symbols.
+        Err(failure) if failure.exit == Exit::CannotJudge => {
+            subject.compared = Some(Err(failure.message));
+        }
+        compared => compared
+            .map_err(|failure| Failure { exit: failure.exit, error: anyhow!(failure.message) })?,
+    }
     if let Err(error) = place(&subject.image, subject.word, &file.case)
         && error.fault == Fault::Case
     {
         return Err(Failure::usage(anyhow!("{}: case.{error}", path.display())));
     }
-    Ok((file, subject))
+    Ok(Opened { file, subject, image: image_path })
+}
+
+/// The image with this sum among those that were built.
+fn built(sha256: &str) -> Option<PathBuf> {
+    let builds = Builds::open(None).ok()?.cached().ok()?;
+    let is_it = |sum: &str| sum == sha256;
+    builds
+        .into_iter()
+        .find(|build| build.image_record().is_some_and(|record| is_it(&record.sha256.to_string())))
+        .map(|build| build.image())
 }
 
 /// Writes `case`, in which the image at `image` shows what `judgement` says, into `dir`. The name tells the image and the

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Explains a run: who wrote a wrong byte and who should have, what ran when, and a debugger to stand there with.
 
+pub mod blame;
 pub mod gdb;
 pub mod phases;
+pub mod provenance;
 pub mod symbols;
 #[cfg(test)]
 mod testing;

@@ -4,6 +4,7 @@
 //!
 //! For the same images, seed and number of cases it is the same to the byte, but for the fields named `duration_ms`.
 
+mod blame;
 mod case;
 pub mod diff;
 mod identity;
@@ -12,6 +13,7 @@ mod known;
 mod merge;
 mod read;
 mod regression;
+mod replay;
 #[cfg(test)]
 pub mod samples;
 mod schema;
@@ -20,6 +22,7 @@ mod state;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use blame::{Blame, Entry, KernelPlace, Missing, Origin, Site, Store, StoreKind};
 pub use case::{CaseRecord, Found, JudgementRecord};
 pub use identity::Group;
 pub use image::{Facts, ImageRecord, Selection, Shrunk, Summary};
@@ -27,6 +30,7 @@ pub use known::{KnownIssueRecord, KnownState};
 pub use merge::merge;
 pub use read::ReportError;
 pub use regression::{Expected, RegressionRecord, Standing};
+pub use replay::{Origins, Replay};
 pub use schema::schema;
 pub use state::{State, Totals};
 

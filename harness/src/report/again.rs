@@ -55,7 +55,7 @@ fn check(seed: u64, image: &ImageRecord, cases: usize) -> String {
 
 /// A word for the shell, which no command takes for an option. A backslash before each special character, rather than
 /// quotes, lets the word be continued on another line.
-fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let mut quoted = String::new();
     match word.chars().next() {
         None => quoted += "''",

@@ -3,15 +3,54 @@
 
 use std::fmt::Write;
 
+use super::plain::count;
+use super::replay::{blame_lines, origins_text};
 use super::text::color;
 use crate::case::Case;
 use crate::oracle::{Finding, Judgement};
+use crate::record::{Blame, Origins};
 
 /// More findings of one case than this are only counted.
 const SHOWN_FINDINGS: usize = 6;
 
 /// What the oracles say of one case, in full.
 pub fn judgement_text(case: &Case, judgement: &Judgement) -> String {
+    let mut text = head(case, judgement);
+    for line in findings(judgement.findings.iter()) {
+        let _ = writeln!(text, "  {line}");
+    }
+    text + &doubts(judgement)
+}
+
+/// What the oracles say of one case, with the explanations of its findings, one for each or none; what is missing to explain
+/// more; and what was run.
+pub fn replay_text(
+    case: &Case,
+    judgement: &Judgement,
+    blame: &[Blame],
+    not_explained: &[String],
+    origins: &Origins,
+) -> String {
+    let mut text = head(case, judgement);
+    let mut explained = blame.iter();
+    for finding in judgement.findings.iter().take(SHOWN_FINDINGS) {
+        let _ = writeln!(text, "  {finding}");
+        for line in explained.next().map(blame_lines).unwrap_or_default() {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+    let more = judgement.findings.len().saturating_sub(SHOWN_FINDINGS);
+    if more > 0 {
+        let _ = writeln!(text, "  and {}: see --format json", count(more, "more finding"));
+    }
+    text += &doubts(judgement);
+    for why in not_explained {
+        let _ = writeln!(text, "  not explained: {why}");
+    }
+    text + "\n" + &origins_text(origins)
+}
+
+fn head(case: &Case, judgement: &Judgement) -> String {
     let mut text = String::new();
     let verdict = judgement.verdict();
     let style = color(verdict);
@@ -28,13 +67,12 @@ pub fn judgement_text(case: &Case, judgement: &Judgement) -> String {
     if judgement.refused {
         let _ = writeln!(text, "  the stub refused, as it must at this address");
     }
-    for line in findings(judgement.findings.iter()) {
-        let _ = writeln!(text, "  {line}");
-    }
-    for why in &judgement.not_judged {
-        let _ = writeln!(text, "  cannot judge: {why}");
-    }
     text
+}
+
+fn doubts(judgement: &Judgement) -> String {
+    let doubt = |why: &String| format!("  cannot judge: {why}\n");
+    judgement.not_judged.iter().map(doubt).collect()
 }
 
 /// The first findings, one a line.

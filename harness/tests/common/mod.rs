@@ -2,6 +2,7 @@
 //! Helpers that several test files share.
 #![allow(dead_code, reason = "no test file uses all of them")]
 
+pub mod blame;
 pub mod compress;
 pub mod rebuild;
 pub mod says;

@@ -189,6 +189,16 @@ impl Trials {
 
     /// Adds a test on one kernel; ignored if that is missing.
     pub fn on(&mut self, kernel: &'static str, name: &str, test: fn(&Kernel)) {
+        self.on_with(kernel, name, test);
+    }
+
+    /// Adds a test that is more than a function.
+    pub fn on_with(
+        &mut self,
+        kernel: &'static str,
+        name: &str,
+        test: impl FnOnce(&Kernel) + Send + 'static,
+    ) {
         let (_, source) =
             self.kernels.iter().find(|(known, _)| *known == kernel).expect("a known kernel");
         let trial = match source.clone() {

@@ -10,6 +10,7 @@ mod common;
 mod avoid;
 mod bench;
 mod binary;
+mod blame;
 mod boot_params;
 mod choice;
 mod fill;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     kaslr::add(&mut trials);
     repeat::add(&mut trials);
     binary::add(&mut trials);
+    blame::add(&mut trials);
     hostile::add(&mut trials);
     trials.run()
 }

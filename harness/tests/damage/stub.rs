@@ -15,11 +15,11 @@ use crate::bench::{
 use crate::patch::{EXTRACT, HAND_OFF, detour, instead, patched, place};
 
 /// What KASLR's loop over 32-bit entries does with one: `sub $4, %rsi; add %ecx, (%rdx); movslq (%rsi), %rdx`.
-const ADD_32: &str = "48 83 ee 04 01 0a 48 63 16";
+pub const ADD_32: &str = "48 83 ee 04 01 0a 48 63 16";
 /// The same in the loop over 64-bit entries.
-const ADD_64: &str = "48 83 ee 04 48 01 0a 48 63 16";
+pub const ADD_64: &str = "48 83 ee 04 48 01 0a 48 63 16";
 /// `sub $LOAD_PHYSICAL_ADDR, %rcx; je`: the distance to move by, and whether there is one.
-const DELTA: &str = "48 81 e9 00 00 00 01 0f 84 ?? ?? ?? ??";
+pub const DELTA: &str = "48 81 e9 00 00 00 01 0f 84 ?? ?? ?? ??";
 const STOPS: &str = "the jump into the kernel";
 
 pub fn add(trials: &mut Trials) {

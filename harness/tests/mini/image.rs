@@ -87,9 +87,15 @@ pub fn good(generation: Generation) -> Vec<u8> {
     with(generation, &[], Packing::Best)
 }
 
-/// An image whose stub has these mistakes. Each is made once.
+/// An image whose stub has these mistakes.
 pub fn with(generation: Generation, bugs: &[&str], packing: Packing) -> Vec<u8> {
-    static MADE: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    with_elf(generation, bugs, packing).0
+}
+
+/// Such an image, and the ELF file of its stub. Each is made once.
+pub fn with_elf(generation: Generation, bugs: &[&str], packing: Packing) -> (Vec<u8>, Vec<u8>) {
+    type Made = BTreeMap<String, (Vec<u8>, Vec<u8>)>;
+    static MADE: Mutex<Made> = Mutex::new(BTreeMap::new());
     let made = || MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let name = format!("{generation:?} {bugs:?} {packing:?}");
     if let Some(image) = made().get(&name) {
@@ -98,7 +104,8 @@ pub fn with(generation: Generation, bugs: &[&str], packing: Packing) -> Vec<u8> 
     let payload = pack(&generation.kernel().payload, packing);
     let mut macros = generation.macros();
     macros.extend(bugs.iter().map(|bug| bug.to_string()));
-    let image = around(generation, stub::compile(&payload, &macros), &payload);
+    let compiled = stub::compile(&payload, &macros);
+    let image = (around(generation, compiled.loaded, &payload), compiled.elf);
     made().insert(name, image.clone());
     image
 }

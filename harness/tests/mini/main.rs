@@ -10,6 +10,7 @@ mod common;
 
 mod bench;
 mod bisect;
+mod blame;
 mod decompression;
 mod good;
 mod gzip;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         decompression::TESTS,
         relocation::TESTS,
         hand_off::TESTS,
+        blame::TESTS,
         bisect::TESTS,
     ];
     let trials = tests.concat().into_iter().map(|(name, test): Test| {

@@ -4,9 +4,11 @@
 use std::path::Path;
 use std::process::Command;
 
-/// So that the code runs wherever it lies, needs no library, and has only the instructions of its time.
-const FLAGS: [&str; 18] = [
+/// So that the code runs wherever it lies, needs no library, and has only the instructions of its time. What `-g` adds is not
+/// loaded.
+const FLAGS: [&str; 19] = [
     "-m32",
+    "-g",
     "-march=i386",
     "-O2",
     "-Wall",
@@ -37,8 +39,16 @@ pub fn compiler() -> Result<(), String> {
         .map_err(|error| format!("cc -m32 fails: {}", error.lines().next().unwrap_or_default()))
 }
 
-/// The stub around `payload`, as a loader gets it, with these macros defined.
-pub fn compile(payload: &[u8], macros: &[String]) -> Vec<u8> {
+/// A stub.
+pub struct Compiled {
+    /// As a loader gets it.
+    pub loaded: Vec<u8>,
+    /// Its ELF file.
+    pub elf: Vec<u8>,
+}
+
+/// The stub around `payload`, with these macros defined.
+pub fn compile(payload: &[u8], macros: &[String]) -> Compiled {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("payload");
     std::fs::write(&file, payload).expect("a temporary file");
@@ -54,8 +64,8 @@ pub fn compile(payload: &[u8], macros: &[String]) -> Vec<u8> {
     cc(&folder.path().join("stub.bin"), &arguments).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Compiles and links, and returns what a loader loads of the result.
-fn cc(output: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
+/// Compiles and links.
+fn cc(output: &Path, arguments: &[&str]) -> Result<Compiled, String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mini/stub");
     let linked = output.with_extension("elf");
     run(Command::new("cc")
@@ -65,7 +75,8 @@ fn cc(output: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
         .arg("-o")
         .arg(&linked))?;
     run(Command::new("objcopy").args(["-O", "binary"]).args([&linked, output]))?;
-    std::fs::read(output).map_err(|error| error.to_string())
+    let read = |path: &Path| std::fs::read(path).map_err(|error| error.to_string());
+    Ok(Compiled { loaded: read(output)?, elf: read(&linked)? })
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

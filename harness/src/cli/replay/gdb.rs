@@ -14,6 +14,7 @@ use crate::cli::{Failure, complain, print};
 use crate::exit::Exit;
 use crate::explain::gdb::hints::{self, Files};
 use crate::explain::gdb::{Debuggee, GdbError, serve};
+use crate::explain::symbols::SymbolFiles;
 use crate::machine::{Setup, UnicornEngine};
 use crate::oracle::Subject;
 
@@ -80,11 +81,15 @@ pub fn run(
     }
 }
 
-/// The files with symbols that lie beside the image in its build folder.
-pub fn files(image: &std::path::Path) -> Files {
+/// The files with symbols that are `named`, or lie beside the image in its build folder.
+pub fn files(image: &std::path::Path, named: &SymbolFiles) -> Files {
     let real: PathBuf = std::fs::canonicalize(image).unwrap_or_else(|_| image.to_owned());
     let tree = BuildTree::of_image(image).or_else(|| BuildTree::of_image(&real));
-    tree.map_or_else(Files::default, |tree| Files { vmlinux: tree.vmlinux(), stub: tree.stub() })
+    let beside = tree.map(|tree| SymbolFiles::of(&tree)).unwrap_or_default();
+    Files {
+        vmlinux: named.vmlinux.clone().or(beside.vmlinux),
+        stub: named.stub.clone().or(beside.stub),
+    }
 }
 
 #[cfg(test)]

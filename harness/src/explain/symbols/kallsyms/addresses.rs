@@ -14,8 +14,10 @@ enum Meaning {
     /// Negative ones are one less than the distance below the base, negated; others are no places but per-CPU offsets:
     /// KALLSYMS_ABSOLUTE_PERCPU.
     Percpu,
-    /// From the place of the offset itself.
+    /// From the place of the offset itself, and there is no base (x86_64 of 7.x).
     FromSelf,
+    /// The address itself, and there is no base (i386 of 7.x).
+    Itself,
 }
 
 /// Finds the addresses of `names`, in their order: those that ascend, and by which `_text` lies where the kernel begins.
@@ -36,19 +38,23 @@ pub fn find(
     let before = names.start.checked_sub(bytes + align);
     let with_base = [Some(behind), before].into_iter().flatten();
     let with_base = with_base.map(|start| (start, base(start + bytes).unwrap_or(0)));
-    let without = [Some(behind), names.start.checked_sub(bytes)].into_iter().flatten();
+    // Without a base nothing but the offsets asks for an alignment.
+    let next = tokens.end.next_multiple_of(4);
+    let without = [Some(next), Some(behind), names.start.checked_sub(bytes)].into_iter().flatten();
     let without = without.map(|start| (start, link.map.wrapping_add(link.physical)));
     with_base.chain(without).find_map(|(start, base)| {
-        [Meaning::FromBase, Meaning::Percpu, Meaning::FromSelf].into_iter().find_map(|meaning| {
-            let addresses: Option<Vec<u64>> = (0..count)
-                .map(|number| {
-                    let at = start + 4 * number;
-                    let offset = word(kernel, at)?;
-                    Some(address(meaning, offset, base, at, link))
-                })
-                .collect();
-            addresses.filter(|addresses| fits(addresses, &names.names, link))
-        })
+        [Meaning::FromBase, Meaning::Percpu, Meaning::FromSelf, Meaning::Itself]
+            .into_iter()
+            .find_map(|meaning| {
+                let addresses: Option<Vec<u64>> = (0..count)
+                    .map(|number| {
+                        let at = start + 4 * number;
+                        let offset = word(kernel, at)?;
+                        Some(address(meaning, offset, base, at, link))
+                    })
+                    .collect();
+                addresses.filter(|addresses| fits(addresses, &names.names, link))
+            })
     })
 }
 
@@ -62,6 +68,7 @@ fn address(meaning: Meaning, offset: u32, base: u64, at: usize, link: Link) -> u
             let own = link.map.wrapping_add(link.physical).wrapping_add(at as u64);
             own.wrapping_add(signed)
         }
+        Meaning::Itself => offset.into(),
     }
 }
 

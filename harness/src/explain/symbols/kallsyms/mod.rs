@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! to 6.3    offsets, relative_base, num_syms, names, markers, (6.2: seqs_of_names,) token_table, token_index
-//! from 6.4  num_syms, names, markers, token_table, token_index, offsets, relative_base, seqs_of_names
+//! from 6.4  num_syms, names, markers, token_table, token_index, offsets, (until 7.x: relative_base,) seqs_of_names
 //! ```
 //!
 //! The table of tokens has a form that nothing else has, and is found by it ([`tokens`]); the names are found from there
@@ -27,20 +27,24 @@ use crate::reference::Link;
 /// The kernel has none, or has them in a form that is not known.
 pub fn read(kernel: &[u8], link: Link) -> Result<SymbolTable, String> {
     let tokens = tokens::find(kernel).ok_or("the kernel has no table of tokens (kallsyms)")?;
-    let align = match link.word {
-        WordSize::Bits32 => 4,
-        WordSize::Bits64 => 8,
+    // The arrays are aligned to a word of the kernel, and from 7.x on to 4 bytes.
+    let aligns: &[usize] = match link.word {
+        WordSize::Bits32 => &[4],
+        WordSize::Bits64 => &[8, 4],
     };
-    let names = names::find(kernel, &tokens, align);
-    let names = names.ok_or("the kernel has tokens of kallsyms, but no names that fit them")?;
-    let addresses = addresses::find(kernel, &tokens, &names, align, link);
-    let addresses =
-        addresses.ok_or("the kernel has names of kallsyms, but no addresses that fit them")?;
+    let mut why = "the kernel has tokens of kallsyms, but no names that fit them";
+    let found = aligns.iter().find_map(|align| {
+        let names = names::find(kernel, &tokens, *align)?;
+        why = "the kernel has names of kallsyms, but no addresses that fit them";
+        let addresses = addresses::find(kernel, &tokens, &names, *align, link)?;
+        Some((names, addresses))
+    });
+    let (names, addresses) = found.ok_or(why)?;
     let symbols = names.names.into_iter().zip(addresses).filter_map(|(name, address)| {
         let mut letters = name.chars();
         let letter = letters.next()?;
-        // Per-CPU symbols are offsets, and no places in the kernel.
-        let place = address >= link.map && !letter.eq_ignore_ascii_case(&'A');
+        // An absolute symbol is a number and no place. One of per-CPU data lies where its segment was linked, near zero.
+        let place = !letter.eq_ignore_ascii_case(&'A');
         place.then(|| symbol(address, letter, letters.as_str().to_owned()))
     });
     Ok(SymbolTable::new(symbols.collect(), Vec::new()))
@@ -65,10 +69,13 @@ mod tests {
         Old,
         /// From 6.4 on.
         New,
+        /// 7.x: no base, and what is between is not padded.
+        FromSelf,
     }
 
-    fn align(bytes: &mut Vec<u8>) {
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
+    fn align(form: Form, bytes: &mut Vec<u8>) {
+        let to = if form == Form::FromSelf { 4 } else { 8 };
+        bytes.resize(bytes.len().next_multiple_of(to), 0);
     }
 
     /// A kernel that holds nothing but its symbols, and their addresses.
@@ -98,21 +105,28 @@ mod tests {
             let offset = match form {
                 Form::Old => TEXT.wrapping_sub(address + 1) as u32,
                 Form::New => (address - TEXT) as u32,
+                // Their own places are put in below.
+                Form::FromSelf => (address - TEXT) as u32,
             };
             offsets.extend(offset.to_le_bytes());
         }
-        align(&mut offsets);
-        offsets.extend(TEXT.to_le_bytes());
+        align(form, &mut offsets);
+        if form != Form::FromSelf {
+            offsets.extend(TEXT.to_le_bytes());
+        }
 
         let mut bytes = vec![0x90; 0x1000];
         if form == Form::Old {
             bytes.extend(&offsets);
         }
-        bytes.extend((COUNT as u64).to_le_bytes());
+        match form {
+            Form::FromSelf => bytes.extend((COUNT as u32).to_le_bytes()),
+            Form::Old | Form::New => bytes.extend((COUNT as u64).to_le_bytes()),
+        }
         bytes.extend(names);
-        align(&mut bytes);
+        align(form, &mut bytes);
         bytes.extend(markers);
-        align(&mut bytes);
+        align(form, &mut bytes);
         let mut index = Vec::new();
         let start = bytes.len();
         for token in &tokens {
@@ -120,9 +134,16 @@ mod tests {
             bytes.extend(token.bytes());
             bytes.push(0);
         }
-        align(&mut bytes);
+        align(form, &mut bytes);
         bytes.extend(index);
-        if form == Form::New {
+        if form == Form::FromSelf {
+            for (offset, own) in offsets.chunks_exact_mut(4).zip((bytes.len() as u32..).step_by(4))
+            {
+                let from_text = u32::from_le_bytes(offset.try_into().unwrap());
+                offset.copy_from_slice(&from_text.wrapping_sub(own).to_le_bytes());
+            }
+        }
+        if form != Form::Old {
             bytes.extend(&offsets);
         }
         bytes.extend([0xcc; 0x800]);
@@ -130,8 +151,8 @@ mod tests {
     }
 
     #[test]
-    fn both_orders_are_read() {
-        for form in [Form::Old, Form::New] {
+    fn all_forms_are_read() {
+        for form in [Form::Old, Form::New, Form::FromSelf] {
             let (bytes, addresses) = kernel(form);
             let table = read(&bytes, LINK).unwrap();
             assert_eq!(table.symbols().len(), COUNT);

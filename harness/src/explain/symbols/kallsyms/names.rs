@@ -62,7 +62,7 @@ fn before(
     align: usize,
 ) -> Option<Names> {
     // What stands behind the markers may look like one more.
-    (1..=markers.len()).rev().take(3).find_map(|count| {
+    (2..=markers.len()).rev().take(3).find_map(|count| {
         let markers = &markers[..count];
         let last = markers[count - 1];
         let highest = end.checked_sub(last + 1)?;
