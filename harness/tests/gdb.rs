@@ -16,13 +16,18 @@ use relocheck::build_tree::BuildTree;
 use relocheck::case::{Case, CaseFile, ImageRef, MemoryEntry, Protocol, place};
 use relocheck::corpus::Cache;
 use relocheck::image::{Image, RelocKind, WordSize};
+use relocheck::machine::{Event, Interest, Observer, UnicornEngine, View};
 use relocheck::oracle::{self, Subject};
 use relocheck::reference::fields;
 use tempfile::TempDir;
 
+mod kernels;
+
 const RELOCHECK: &str = env!("CARGO_BIN_EXE_relocheck");
-const LONG: &str = "6.1-x86_64-base-gzip";
-const SHORT: &str = "6.1-i386-base-gzip";
+/// Builds with symbols, of each word size.
+const BUILDS: [&str; 2] = ["6.1-x86_64-base-gzip", "6.1-i386-base-gzip"];
+/// Kernels of the corpus without, of each word size.
+const KERNELS: [&str; 2] = ["debian-cloud", "debian-686-pae"];
 /// Far more than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -32,7 +37,16 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let gdb = Command::new("gdb").arg("--version").output().is_ok();
     let mut trials = Vec::new();
-    for build in [LONG, SHORT] {
+    for kernel in KERNELS {
+        let name = "a_relocated_word_changes_forth_and_back";
+        trials.push(match gdb {
+            true => kernels::trial(&format!("{kernel}::{name}"), kernel, |path| {
+                watch(&Bench::new(&path)?)
+            }),
+            false => trial(kernel, name, watch, gdb),
+        });
+    }
+    for build in BUILDS {
         let with_gdb: [(&str, Test); 3] = [
             ("a_relocated_word_changes_forth_and_back", watch),
             ("registers_and_memory_are_read_and_written", access),
@@ -50,29 +64,45 @@ fn main() -> ExitCode {
 }
 
 /// A test on a kept build; ignored where that, or gdb, is not there. Asked to run all the same (`--ignored`), it fails.
-fn trial(build: &'static str, name: &str, test: Test, gdb: bool) -> Trial {
-    let name = format!("{build}::{name}");
-    let missing = match (image(build), gdb) {
-        (None, _) => Some("not built: run `relocheck corpus build`"),
-        (_, false) => Some("there is no gdb"),
-        _ => None,
+fn trial(kernel: &'static str, name: &str, test: Test, gdb: bool) -> Trial {
+    let name = format!("{kernel}::{name}");
+    let missing = match gdb {
+        true => image(kernel).err(),
+        false => Some("there is no gdb".to_owned()),
     };
-    if let Some(why) = missing {
+    if let Some(why) = &missing {
         eprintln!("SKIPPED: {name}: {why}");
     }
+    let ignored = missing.is_some();
     Trial::test(name, move || match missing {
         Some(why) => Err(why.into()),
-        None => test(&Bench::new(build)?),
+        None => test(&Bench::new(&image(kernel)?)?),
     })
-    .with_ignored_flag(missing.is_some())
+    .with_ignored_flag(ignored)
 }
 
-fn image(build: &str) -> Option<PathBuf> {
-    let folder = Cache::of_user().ok()?.root().join("builds/kept").join(build);
-    Some(folder.join("arch/x86/boot/bzImage")).filter(|path| path.is_file())
+/// The image of a kept build, or why there is none.
+fn image(kernel: &str) -> Result<PathBuf, String> {
+    let cache = Cache::of_user().map_err(|error| error.to_string())?;
+    let path = cache.root().join("builds/kept").join(kernel).join("arch/x86/boot/bzImage");
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(format!("{kernel} is not built: run `relocheck corpus build`")),
+    }
 }
 
-/// A case on a kept build, and what the reference says of it.
+/// Where the stub runs from its copy first.
+struct FirstInCopy(Option<u64>);
+
+impl Observer for FirstInCopy {
+    fn event(&mut self, event: &Event, view: &View) {
+        if matches!(event, Event::NewCopy { .. }) {
+            self.0.get_or_insert(view.instruction_pointer());
+        }
+    }
+}
+
+/// A case, and what the reference says of it.
 struct Bench {
     folder: TempDir,
     word: WordSize,
@@ -81,19 +111,19 @@ struct Bench {
     copy: u64,
     output: u64,
     kernel_entry: u64,
-    /// Where the function that decompresses and relocates is in the stub.
-    extract_kernel: u64,
+    /// An instruction of the stub's copy that runs once: that at the start of the function which decompresses and relocates,
+    /// where symbols tell it, or the first in the copy.
+    once: u64,
     /// A 32-bit field: its table entry, where it lands, and its value before and after relocation.
     field: (u32, u64, u32, u32),
 }
 
 impl Bench {
-    fn new(build: &str) -> Result<Bench, Failed> {
-        let path = image(build).ok_or("not built")?;
+    fn new(path: &Path) -> Result<Bench, Failed> {
+        let path = path.to_owned();
         let image = Image::open(&path)?;
         let sha256 = image.sha256();
-        let stub = BuildTree::of_image(&path).and_then(|tree| tree.stub()).ok_or("no stub")?;
-        let extract_kernel = symbol(&stub, "extract_kernel")?;
+        let stub = BuildTree::of_image(&path).and_then(|tree| tree.stub());
         let subject = Subject::new(image)?;
         let case = Case {
             protocol: match subject.word {
@@ -117,6 +147,16 @@ impl Bench {
         };
         let setup = place(&subject.image, subject.word, &case)?;
         let (placement, prediction) = oracle::plan(&subject, &case, &setup)?;
+        let copy = placement.copy.ok_or("the copy's place is not known")?;
+        let first = || -> Result<u64, Failed> {
+            let engine = UnicornEngine::new();
+            let (_, first) = engine.observe(&setup, &Interest::default(), || FirstInCopy(None))?;
+            Ok(first.0.ok_or("the stub runs from no copy")?)
+        };
+        let once = match stub {
+            Some(stub) => copy + symbol(&stub, "extract_kernel")?,
+            None => first()?,
+        };
         let link = subject.link;
         let runs_at = match subject.word {
             WordSize::Bits32 => prediction.output,
@@ -126,7 +166,7 @@ impl Bench {
         assert_ne!(delta, 0, "nothing would be relocated");
         let narrow = fields(&subject.table, link).filter(|field| field.0 == RelocKind::Abs32);
         let count = narrow.clone().count();
-        let (_, offset, entry) = narrow.skip(count / 2).next().ok_or("no field")?;
+        let (_, offset, entry) = narrow.clone().nth(count / 2).ok_or("no field")?;
         let before = subject.moved[offset as usize..][..4].try_into()?;
         let before = u32::from_le_bytes(before);
         let folder = TempDir::new()?;
@@ -137,10 +177,10 @@ impl Bench {
             word: subject.word,
             load: setup.stub.address,
             entry: setup.entry,
-            copy: placement.copy.ok_or("the copy's place is not known")?,
+            copy,
             output: prediction.output,
             kernel_entry: prediction.output.wrapping_add(subject.entry_offset()),
-            extract_kernel,
+            once,
             field: (entry, prediction.output + offset, before, before.wrapping_add(delta)),
         })
     }
@@ -237,7 +277,7 @@ fn values(text: &str, name: &str) -> Vec<u64> {
 /// A breakpoint in the copy that is not there yet, a watchpoint on a field of the kernel, and back.
 fn watch(bench: &Bench) -> Result<(), Failed> {
     let (entry, field, before, after) = bench.field;
-    let function = bench.copy + bench.extract_kernel;
+    let function = bench.once;
     let mut script = format!(
         "printf \"pc=%lx\\n\", $pc\nbreak *{function:#x}\ncontinue\nprintf \"pc=%lx\\n\", $pc\n"
     );

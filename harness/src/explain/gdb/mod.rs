@@ -18,9 +18,8 @@ mod wire;
 use std::io::{Read, Write};
 
 use gdbstub::common::Signal;
-use gdbstub::conn::Connection;
-use gdbstub::stub::GdbStub;
 use gdbstub::stub::state_machine::GdbStubStateMachine as Machine;
+use gdbstub::stub::{DisconnectReason, GdbStub};
 
 use crate::case::Case;
 use crate::machine::{MachineError, Setup, UnicornEngine};
@@ -96,8 +95,10 @@ pub fn serve(
                 interrupt.interrupt_handled(&mut target, Some(reason))
             }
             Machine::Disconnected(mut last) => {
-                // gdb waits to hear that its last word has arrived, and may be gone all the same.
-                let _ = last.borrow_conn().flush();
+                if last.get_reason() == DisconnectReason::Kill {
+                    // gdb waits for an answer, which the library does not give.
+                    last.borrow_conn().send("OK");
+                }
                 return Ok(());
             }
         };

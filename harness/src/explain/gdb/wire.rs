@@ -32,6 +32,35 @@ struct Queue {
     pieces: Receiver<Vec<u8>>,
     bytes: VecDeque<u8>,
     closed: bool,
+    part: Part,
+}
+
+/// Where in a packet (`$body#00`) the next byte is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Outside,
+    Body,
+    Sum(u8),
+}
+
+impl Queue {
+    /// Takes what arrived. A gdb that waits for an answer for more than two seconds asks for the last packet again, with a
+    /// minus sign between packets; it is content when the answer comes, and the library is not when it is asked.
+    fn arrive(&mut self, piece: &[u8]) {
+        for byte in piece {
+            if (self.part, *byte) == (Part::Outside, b'-') {
+                continue;
+            }
+            self.part = match (self.part, *byte) {
+                (Part::Outside, b'$') | (Part::Body, b'$') => Part::Body,
+                (Part::Body, b'#') => Part::Sum(2),
+                (Part::Sum(2), _) => Part::Sum(1),
+                (Part::Sum(_), _) => Part::Outside,
+                (part, _) => part,
+            };
+            self.bytes.push_back(*byte);
+        }
+    }
 }
 
 impl Incoming {
@@ -40,7 +69,7 @@ impl Incoming {
         let mut queue = self.0.borrow_mut();
         while queue.bytes.is_empty() {
             let piece = queue.pieces.recv().ok()?;
-            queue.bytes.extend(piece);
+            queue.arrive(&piece);
         }
         queue.bytes.pop_front()
     }
@@ -58,7 +87,7 @@ impl Incoming {
         let mut queue = self.0.borrow_mut();
         if queue.bytes.is_empty() && !queue.closed {
             match queue.pieces.try_recv() {
-                Ok(piece) => queue.bytes.extend(piece),
+                Ok(piece) => queue.arrive(&piece),
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => queue.closed = true,
             }
@@ -87,7 +116,7 @@ impl Wire {
                 }
             }
         });
-        let queue = Queue { pieces, bytes: VecDeque::new(), closed: false };
+        let queue = Queue { pieces, bytes: VecDeque::new(), closed: false, part: Part::Outside };
         let incoming = Incoming(Rc::new(RefCell::new(queue)));
         Wire { incoming, to: Box::new(to), packet: Vec::new() }
     }
@@ -99,13 +128,17 @@ impl Wire {
 
     /// Makes gdb print a line, while it waits for the machine to stop.
     pub fn tell(&mut self, line: &str) {
-        let mut packet = String::from("O");
+        let mut body = String::from("O");
         for byte in line.bytes().chain([b'\n']) {
-            packet += &format!("{byte:02x}");
+            body += &format!("{byte:02x}");
         }
-        let sum = packet.bytes().fold(0u8, u8::wrapping_add);
-        self.packet.extend(format!("${packet}#{sum:02x}").bytes());
-        // A gdb that is gone is noticed by the next who writes.
+        self.send(&body);
+    }
+
+    /// Sends a packet. A gdb that is gone is noticed by the next who writes.
+    pub fn send(&mut self, body: &str) {
+        let sum = body.bytes().fold(0u8, u8::wrapping_add);
+        self.packet.extend(format!("${body}#{sum:02x}").bytes());
         let _ = self.flush();
     }
 }
@@ -122,5 +155,20 @@ impl Connection for Wire {
         let packet = std::mem::take(&mut self.packet);
         self.to.write_all(&packet)?;
         self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_packets_is_left_out() {
+        let sent: &[u8] = b"+-$X1-2#-a-+$m0,1#--\x03-";
+        let wire = Wire::new(sent, io::sink());
+        let incoming = wire.incoming();
+        let got: Vec<u8> = std::iter::from_fn(|| incoming.wait()).collect();
+        assert_eq!(got, b"+$X1-2#-a+$m0,1#--\x03");
+        assert!(matches!(incoming.poll(), Polled::Closed));
     }
 }

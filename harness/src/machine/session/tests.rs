@@ -2,7 +2,7 @@
 //! Sessions with some bytes of guest code, held against plain runs.
 
 use super::super::tests::{LOAD, LONG, long, setup};
-use super::super::{CpuFeatures, Engine};
+use super::super::{CpuFeatures, Engine, Placed};
 use super::*;
 
 const DATA: u64 = 0x21_0000;
@@ -171,7 +171,7 @@ fn what_was_changed_is_changed_again_at_the_same_place() {
     assert_eq!((session.position(), state(&session)), (end, changed));
     // Another change before makes it another run.
     session.seek(3, &mut never).unwrap();
-    session.set_register(Register::General(1), 2).unwrap();
+    session.set_register(Register::General(1), 9).unwrap();
     session.go_on(u64::MAX).unwrap();
     assert_ne!(session.position(), end);
     assert_eq!(word(&session, DATA), 5);
@@ -222,7 +222,10 @@ fn a_page_fault_is_a_position_of_its_own() {
     // mov 0x400000, %eax in a page that is not mapped, and no handler
     let code = b"\x90\x8b\x04\x25\x00\x00\x40\x00\xf4";
     let engine = engine();
-    let setup = long(CpuFeatures::default(), false, code);
+    let mut setup = long(CpuFeatures::default(), false, code);
+    // The entry for the third 2 MiB: not present.
+    let entry = Placed { address: 0x4_2010, bytes: vec![0; 8].into(), what: "page table" };
+    setup.placed.push(entry);
     let mut session = Session::open(&engine, &setup).unwrap();
     let fault = End::Fault { vector: 14, address: Some(0x40_0000) };
     assert_eq!(session.go_on(u64::MAX).unwrap(), Pause::End(fault.clone()));
