@@ -44,10 +44,19 @@ pub struct Args {
 
 /// Links and compares.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let folder = tempfile::tempdir().context("a folder for the linked kernels")?;
-    let (low, high) = (folder.path().join("low"), folder.path().join("high"));
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    let told = link_and_compare(args, &bar);
+    bar.finish_and_clear();
+    let (text, exit) = told?;
+    print(&text)?;
+    Ok(exit)
+}
+
+/// What is to be said, and the exit code.
+fn link_and_compare(args: &Args, bar: &ProgressBar) -> Result<(String, Exit), Failure> {
+    let folder = tempfile::tempdir().context("a folder for the linked kernels")?;
+    let (low, high) = (folder.path().join("low"), folder.path().join("high"));
     let begin = |path: &Path| -> Result<u64, Failure> {
         let vmlinux = open(path)?;
         Ok(vmlinux.segments.first().map_or(0, |segment| segment.paddr))
@@ -75,16 +84,15 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             args.tree.display()
         )),
     }
-    let mut exit = Exit::Conforms;
-    bar.finish_and_clear();
+    let (mut text, mut exit) = (String::new(), Exit::Conforms);
     for (name, table) in tables {
         let twice = judge_twice(&first, &second, &table).map_err(classify)?;
-        print(&told(name, from, to, &twice))?;
+        text += &told(name, from, to, &twice);
         if !twice.findings.is_empty() {
             exit = Exit::Diverges;
         }
     }
-    Ok(exit)
+    Ok((text, exit))
 }
 
 fn open(path: &Path) -> Result<Vmlinux, Failure> {

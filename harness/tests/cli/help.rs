@@ -60,9 +60,17 @@ pub fn every_command_has_help() -> Result<(), Failed> {
     }
     let commands: Vec<&str> =
         all.iter().filter(|(path, _)| path.len() == 1).map(|(path, _)| path[0].as_str()).collect();
-    for command in
-        ["check", "inspect", "relocate", "replay", "kaslr", "nightly", "report", "corpus"]
-    {
+    for command in [
+        "check",
+        "inspect",
+        "relocate",
+        "link-twice",
+        "replay",
+        "kaslr",
+        "nightly",
+        "report",
+        "corpus",
+    ] {
         assert!(commands.contains(&command), "{command} is missing among {commands:?}");
     }
     Ok(())
@@ -142,9 +150,12 @@ fn tamed(command: &str) -> (String, i32) {
     }
     let fetches = command.starts_with("relocheck corpus") && command.contains(" fetch");
     let builds = command.starts_with("relocheck corpus build") && !command.contains("--list");
-    // A kernel's own ELF file is not there, and no build directory.
-    let built = command.contains("vmlinux ") || command.starts_with("relocheck link-twice");
-    if fetches || builds || built || command.contains("--corpus builds") {
+    // There is no build directory, and no kernel's own ELF file.
+    if command.starts_with("relocheck link-twice") {
+        return (command.replacen(" link-twice", " link-twice --help", 1), 0);
+    }
+    let elf = command.contains("vmlinux ");
+    if fetches || builds || elf || command.contains("--corpus builds") {
         command += " --help";
     }
     // The case that is there has nothing wrong.

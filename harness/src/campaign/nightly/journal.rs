@@ -30,7 +30,7 @@ pub enum Entry {
         /// The unit's key.
         unit: String,
         /// What it is.
-        facts: Facts,
+        facts: Box<Facts>,
     },
     /// An image cannot be checked.
     Unusable {

@@ -201,7 +201,7 @@ impl UnitState {
 
     fn apply(&mut self, entry: Entry) {
         match entry {
-            Entry::Opened { facts, .. } => self.facts = Some(facts),
+            Entry::Opened { facts, .. } => self.facts = Some(*facts),
             Entry::Unusable { message, exit_code, .. } => {
                 let exit = Exit::of(exit_code);
                 self.failure = Some(ImageFailure { message, exit });
@@ -315,7 +315,7 @@ mod tests {
     }
 
     fn opened(unit: &str) -> Entry {
-        Entry::Opened { unit: unit.into(), facts: samples::facts(Vec::new()) }
+        Entry::Opened { unit: unit.into(), facts: Box::new(samples::facts(Vec::new())) }
     }
 
     fn case(unit: &str, number: usize, broken: &[Rule]) -> Entry {

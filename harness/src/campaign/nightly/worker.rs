@@ -54,7 +54,7 @@ pub enum Task {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// To [`Task::Open`].
-    Opened(Facts),
+    Opened(Box<Facts>),
     /// The image cannot be opened.
     Failed {
         /// One line that says why.
@@ -121,7 +121,7 @@ pub fn serve(
 fn answer(engine: &dyn Engine, opened: &Opened, request: Request) -> Answer {
     let Request { seed, task, .. } = request;
     match task {
-        Task::Open => Answer::Opened(facts_record(&opened.facts())),
+        Task::Open => Answer::Opened(Box::new(facts_record(&opened.facts()))),
         Task::Run(number) => {
             let result = opened.run(engine, seed, number);
             let kernel = result.judgement.kernel;
