@@ -61,7 +61,7 @@ pub fn every_command_has_help() -> Result<(), Failed> {
     let commands: Vec<&str> =
         all.iter().filter(|(path, _)| path.len() == 1).map(|(path, _)| path[0].as_str()).collect();
     for command in
-        ["check", "inspect", "relocate", "replay", "kaslr", "nightly", "report", "corpus"]
+        ["check", "inspect", "relocate", "replay", "kaslr", "nightly", "report", "corpus", "bugs"]
     {
         assert!(commands.contains(&command), "{command} is missing among {commands:?}");
     }
@@ -142,7 +142,8 @@ fn tamed(command: &str) -> (String, i32) {
     }
     let fetches = command.starts_with("relocheck corpus") && command.contains(" fetch");
     let builds = command.starts_with("relocheck corpus build") && !command.contains("--list");
-    if fetches || builds || command.contains("--corpus builds") {
+    let bugs = command.starts_with("relocheck bugs");
+    if fetches || builds || bugs || command.contains("--corpus builds") {
         command += " --help";
     }
     // The case that is there has nothing wrong.
