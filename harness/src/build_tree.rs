@@ -24,6 +24,11 @@ impl BuildTree {
         (tree.image() == path).then_some(tree)
     }
 
+    /// The folder at `path`.
+    pub fn at(path: &Path) -> BuildTree {
+        BuildTree { root: path.to_path_buf() }
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root

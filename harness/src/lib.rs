@@ -19,8 +19,10 @@ pub mod oracle;
 pub mod range;
 pub mod record;
 pub mod reference;
+pub mod relink;
 pub mod report;
 mod toml_file;
+pub mod vmlinux;
 
 // The test helpers that unit tests share with the tests in `tests/` name the crate.
 #[cfg(test)]

@@ -118,7 +118,7 @@ fn compare(
 ) -> Result<(), Failed> {
     let plan =
         Plan { bases, seed: SEED, protocols: Protocols::All, loaders: vec![], shrink_runs: 0 };
-    let input = Input { name: entry.to_owned(), path };
+    let input = Input { name: entry.to_owned(), path, vmlinux: None };
     let results = check(&UnicornEngine::new(), &[input], &plan, &Quiet);
 
     // A failure is easier to understand with the findings than with their number.

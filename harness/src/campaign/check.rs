@@ -13,7 +13,7 @@ use crate::case::{Case, Loader, Protocol, Protocols};
 use crate::exit::Exit;
 use crate::image::{Compression, WordSize};
 use crate::machine::Engine;
-use crate::oracle::{Finding, Judgement, Verdict, judge_invariance};
+use crate::oracle::{Compared, Finding, Judgement, Verdict, judge_invariance};
 
 /// What to do with each image.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Input {
     pub name: String,
     /// The file.
     pub path: PathBuf,
+    /// The `vmlinux` that it was made from, if it is not to be looked for.
+    pub vmlinux: Option<PathBuf>,
 }
 
 /// Is told how far a check has come.
@@ -94,6 +96,8 @@ pub struct ImageFacts {
     pub unpredicted: Option<String>,
     /// Deviations of the image itself.
     pub findings: Vec<Finding>,
+    /// What the comparison with `vmlinux` gave, or why there was none.
+    pub compared: Option<Result<Compared, String>>,
 }
 
 /// An image without a verdict.
@@ -181,7 +185,9 @@ impl Slot {
     fn open(&self, plan: &Plan) -> Result<Arc<Opened>, ImageFailure> {
         let mut state = self.lock();
         if state.opened.is_none() {
-            let opened = Opened::new(&self.input.path, plan.protocols, &plan.loaders).map(Arc::new);
+            let Input { path, vmlinux, .. } = &self.input;
+            let opened = Opened::new(path, vmlinux.as_deref(), plan.protocols, &plan.loaders);
+            let opened = opened.map(Arc::new);
             state.facts =
                 Some(opened.as_ref().map(|opened| opened.facts()).map_err(ImageFailure::clone));
             state.opened = Some(opened);

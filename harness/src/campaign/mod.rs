@@ -14,7 +14,7 @@ mod simplify;
 
 pub use check::{CaseResult, ImageFacts, ImageFailure, ImageResult, Input, Plan, Progress, check};
 pub use draw::{CaseTree, draw};
-pub use opened::Opened;
+pub use opened::{Opened, compare};
 pub use recorded::{case_record, facts_record, image_record, report, shrunk_record};
 pub use run::{Run, run};
 pub use shrink::{Shrunk, shrink};

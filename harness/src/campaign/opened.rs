@@ -5,12 +5,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::{CaseResult, ImageFacts, ImageFailure, Shrunk, draw, run, shrink};
+use crate::build_tree::BuildTree;
 use crate::case::{Case, Demands, Loader, Protocols, Space, place};
 use crate::exit::Exit;
 use crate::image::Image;
 use crate::machine::Engine;
-use crate::oracle::{Judgement, Rule, Subject};
+use crate::oracle::{CompareError, Judgement, Rule, Subject};
 use crate::reference::highest_heap;
+use crate::vmlinux::Vmlinux;
 
 /// An image with all that its cases share.
 pub struct Opened {
@@ -21,19 +23,22 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens the image at `path`.
+    /// Opens the image at `path`, and compares it with the `vmlinux` that it was made from: the one given, or the one in
+    /// the folder that it was built in.
     ///
     /// # Errors
-    /// It is no image that can be checked, or has no cases of this kind.
+    /// It is no image that can be checked, has no cases of this kind, or the given `vmlinux` cannot be compared with it.
     pub fn new(
         path: &Path,
+        vmlinux: Option<&Path>,
         protocols: Protocols,
         loaders: &[Loader],
     ) -> Result<Opened, ImageFailure> {
         let image = Image::open(path)
             .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
-        let subject = Subject::new(image)
+        let mut subject = Subject::new(image)
             .map_err(|error| ImageFailure { exit: error.exit(), message: error.to_string() })?;
+        compare(&mut subject, path, vmlinux)?;
         let demands = Demands {
             highest_heap: highest_heap(&subject.image, subject.link),
             needed: subject.needed(),
@@ -61,6 +66,7 @@ impl Opened {
             kernel_size: subject.needed(),
             unpredicted: subject.model.as_ref().err().filter(|_| kaslr).cloned(),
             findings: subject.image_findings.clone(),
+            compared: subject.compared.clone(),
         }
     }
 
@@ -105,4 +111,27 @@ impl Opened {
             Some(run(engine, subject, case).judgement)
         })
     }
+}
+
+/// Compares the image at `path` with the `vmlinux` that it was made from. One that was not asked for, and merely lies in the
+/// folder that the image was built in, is no reason to fail: why it was not compared is kept.
+///
+/// # Errors
+/// `vmlinux` is given, and cannot be compared with the image.
+pub fn compare(
+    subject: &mut Subject,
+    path: &Path,
+    vmlinux: Option<&Path>,
+) -> Result<(), ImageFailure> {
+    let found = || BuildTree::of_image(path)?.vmlinux();
+    let Some(file) = vmlinux.map(Path::to_path_buf).or_else(found) else { return Ok(()) };
+    let opened = Vmlinux::open(&file).map_err(CompareError::from);
+    let Err(error) = opened.and_then(|file| subject.compare(&file)) else { return Ok(()) };
+    let message = format!("{}: {error}", file.display());
+    if vmlinux.is_some() {
+        return Err(ImageFailure { message, exit: error.exit() });
+    }
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    subject.compared = Some(Err(format!("{name}: {error}")));
+    Ok(())
 }

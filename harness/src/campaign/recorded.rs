@@ -73,6 +73,11 @@ pub fn facts_record(facts: &ImageFacts) -> Facts {
         kernel_size: facts.kernel_size,
         image_findings: found(&facts.findings),
         kaslr_not_predicted: facts.unpredicted.clone(),
+        entries_equal_to_vmlinux: facts.compared.as_ref().and_then(|compared| {
+            let equal = compared.as_ref().ok()?.equal;
+            Some(equal)
+        }),
+        not_compared_with_vmlinux: facts.compared.clone().and_then(Result::err),
     }
 }
 

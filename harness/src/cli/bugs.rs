@@ -172,7 +172,7 @@ fn kernels<'a>(
         let twin = match twin {
             None => Err(name),
             Some(twin) => Ok(Quarry {
-                input: Input { name, path: twin.image() },
+                input: Input { name, path: twin.image(), vmlinux: None },
                 protocols: bug.entry.protocols(),
                 loaders: bug.entry.loaders.clone(),
             }),

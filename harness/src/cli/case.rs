@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 
 use super::Failure;
+use crate::campaign::compare;
 use crate::case::{Case, CaseFile, Fault, ImageRef, place};
 use crate::corpus::Cache;
 use crate::image::Image;
@@ -39,10 +40,12 @@ pub fn open(path: &Path, instead: Option<&PathBuf>) -> Result<(CaseFile, Subject
             file.image.sha256
         )));
     }
-    let subject = Subject::new(image).map_err(|error| Failure {
+    let mut subject = Subject::new(image).map_err(|error| Failure {
         exit: error.exit(),
         error: anyhow!("{}: {error}", image_path.display()),
     })?;
+    compare(&mut subject, &image_path, None)
+        .map_err(|failure| Failure { exit: failure.exit, error: anyhow!(failure.message) })?;
     if let Err(error) = place(&subject.image, subject.word, &file.case)
         && error.fault == Fault::Case
     {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use indicatif::ProgressBar;
 
 use super::bar::bar;
@@ -28,6 +28,7 @@ Examples:
   relocheck check /boot/vmlinuz-*
   relocheck check --bases 64 --seed 1 arch/x86/boot/bzImage
   relocheck check ~/linux                      a kernel build directory
+  relocheck check --vmlinux vmlinux bzImage    compares its relocation table with the one in vmlinux, too
   relocheck check --corpus default             the kernels that `relocheck corpus fetch` got
   relocheck check --loader kdump,kexec-64 /boot/vmlinuz-*
   relocheck check --format json -o report.json /boot/vmlinuz-6.1.0-*
@@ -41,6 +42,11 @@ pub struct Args {
     /// Check the fetched images of this corpus set, too.
     #[arg(long, value_name = "SET")]
     corpus: Option<String>,
+
+    /// The ELF file that the one image was made from: its relocations tell what the image's table must have. Up to 6.14 it is
+    /// vmlinux, from 6.15 on vmlinux.unstripped. [default: the one in the image's build directory, if it is in one]
+    #[arg(long, value_name = "FILE")]
+    vmlinux: Option<PathBuf>,
 
     /// Cases per image.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -84,6 +90,15 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let mut inputs = images::resolve(&args.images)?;
     if let Some(set) = &args.corpus {
         inputs.extend(images::of_set(set)?);
+    }
+    if args.vmlinux.is_some() {
+        let [input] = &mut inputs[..] else {
+            return Err(Failure::usage(anyhow!(
+                "--vmlinux belongs to one image, and there are {}: check them one by one",
+                inputs.len()
+            )));
+        };
+        input.vmlinux = args.vmlinux;
     }
     let plan = Plan {
         bases: args.bases as usize,

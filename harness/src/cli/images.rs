@@ -21,10 +21,11 @@ const BUILT: [&str; 2] = ["arch/x86/boot/bzImage", "bzImage"];
 pub fn resolve(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
     let input = |path: &PathBuf| {
         if path.is_dir() {
-            return Ok(Input { name: path.display().to_string(), path: built_in(path)? });
+            let name = path.display().to_string();
+            return Ok(Input { name, path: built_in(path)?, vmlinux: None });
         }
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok(Input { name, path: path.clone() })
+        Ok(Input { name, path: path.clone(), vmlinux: None })
     };
     paths.iter().map(input).collect()
 }
@@ -92,7 +93,7 @@ pub fn named(set: &str) -> Result<Vec<Named>, Failure> {
         let cached = cached.map_err(|error| failure(Exit::Usage, error.to_string()))?;
         let message = format!("not fetched yet: run `relocheck corpus fetch {set}`");
         let cached = cached.ok_or_else(|| failure(Exit::CannotJudge, message))?;
-        Ok(Input { name: name.clone(), path: cached.path })
+        Ok(Input { name: name.clone(), path: cached.path, vmlinux: None })
     };
     Ok(entries.into_par_iter().map(image).collect())
 }
@@ -105,7 +106,8 @@ fn builds() -> Result<Vec<Named>, Failure> {
     for build in builds.select(&[]).map_err(Failure::cannot_judge)? {
         match builds.get(&build).map_err(Failure::cannot_judge)? {
             Some(cached) if build.family.is_relocatable() => {
-                named.push(Ok(Input { name: build.name(), path: cached.image() }));
+                let (name, path) = (build.name(), cached.image());
+                named.push(Ok(Input { name, path, vmlinux: None }));
             }
             Some(_) => {}
             None => absent += 1,

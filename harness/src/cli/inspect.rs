@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use self::report::Report;
+use self::report::{Report, VmlinuxFacts};
 use super::{Failure, Format, complain, print};
+use crate::build_tree::BuildTree;
+use crate::campaign::compare;
 use crate::exit::Exit;
 use crate::image::{Image, ImageError};
+use crate::oracle::Subject;
 
 /// Show an image's header, payload, segments, relocation table, and what its stub demands.
 ///
@@ -75,11 +78,20 @@ fn inspect(path: &Path) -> (Report, Option<ImageError>) {
         report.add_image(&image);
         image.require_relocatable()?;
         report.add_kernel(&image.kernel()?);
+        report.vmlinux = compared(path, image);
         Ok(())
     });
     let error = outcome.err();
     report.error = error.as_ref().map(ImageError::to_string);
     (report, error)
+}
+
+/// What the `vmlinux` beside an image that lies in its build folder says of the table; `None` if there is none.
+fn compared(path: &Path, image: Image) -> Option<VmlinuxFacts> {
+    BuildTree::of_image(path)?.vmlinux()?;
+    let mut subject = Subject::new(image).ok()?;
+    compare(&mut subject, path, None).ok()?;
+    Some(VmlinuxFacts::new(&subject))
 }
 
 /// A file that cannot be used at all weighs more than one about which nothing can be said.

@@ -9,6 +9,7 @@ mod corpus;
 mod images;
 mod inspect;
 mod kaslr;
+mod link_twice;
 mod nightly;
 mod output;
 mod relocate;
@@ -39,6 +40,7 @@ enum Command {
     Check(check::Args),
     Inspect(inspect::Args),
     Relocate(relocate::Args),
+    LinkTwice(link_twice::Args),
     Replay(replay::Args),
     Shrink(shrink::Args),
     Kaslr(kaslr::Args),
@@ -91,6 +93,7 @@ pub fn main() -> Exit {
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Relocate(args) => relocate::run(args),
+        Command::LinkTwice(args) => link_twice::run(&args),
         Command::Replay(args) => replay::run(args),
         Command::Shrink(args) => shrink::run_command(args),
         Command::Kaslr(args) => kaslr::run(args),

@@ -30,6 +30,10 @@ pub struct DebianSource {
     /// The image's path in this very package; without it the kernel is looked for where Debian
     /// puts kernels, in the package and in those that it depends on.
     pub file: Option<MemberPath>,
+    /// Whether it is the kernel's own ELF file that is wanted, out of a package with debug information: no image, but what an
+    /// image is compared with (`relocheck check --vmlinux`).
+    #[serde(default)]
+    pub vmlinux: bool,
 }
 
 /// One version of a package in the registry of a programming language. Such versions never change.
@@ -98,6 +102,7 @@ impl DebianSource {
         let key = format!("debian/{suite}/{}/{}", self.architecture, self.package);
         match &self.file {
             Some(file) => format!("{key}#{}", file.as_str()),
+            None if self.vmlinux => key + "#vmlinux",
             None => key,
         }
     }

@@ -18,6 +18,7 @@ mod ports;
 mod repeat;
 mod room;
 mod scene;
+mod second;
 mod segments;
 mod subject;
 mod table;
@@ -37,6 +38,7 @@ pub use landing::Landing;
 pub use loaded::Loaded;
 pub use repeat::judge as judge_repeat;
 pub use scene::inputs;
+pub use second::{CompareError, Compared, Twice, TwiceError, judge_twice, same_layout};
 pub use subject::{Subject, SubjectError};
 
 /// The judgement of one run.

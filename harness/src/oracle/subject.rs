@@ -5,7 +5,9 @@ use crate::exit::Exit;
 use crate::image::{Compression, Image, ImageError, Kernel, RelocTable, Segment, WordSize};
 use crate::reference::{Link, Model, ReferenceError, moved};
 
+use super::second::{self, CompareError, Compared};
 use super::{Finding, invariance, segments, table};
+use crate::vmlinux::Vmlinux;
 
 /// An image, ready to be judged.
 pub struct Subject {
@@ -31,6 +33,8 @@ pub struct Subject {
     pub image_findings: Vec<Finding>,
     /// KASLR's model, or why there is none.
     pub model: Result<Model, String>,
+    /// What the comparison with the kernel's `vmlinux` gave, or why there was none; `None` if none was at hand.
+    pub compared: Option<Result<Compared, String>>,
 }
 
 /// An image that cannot be judged.
@@ -80,8 +84,21 @@ impl Subject {
             moved,
             image_findings,
             model,
+            compared: None,
             image,
         })
+    }
+
+    /// Compares the image with the `vmlinux` that it was made from. What deviates joins the findings of the image.
+    ///
+    /// # Errors
+    ///
+    /// It is another image's, or no relocation table can be derived from it.
+    pub fn compare(&mut self, vmlinux: &Vmlinux) -> Result<(), CompareError> {
+        let (findings, compared) = second::judge(self, vmlinux)?;
+        self.image_findings.extend(findings);
+        self.compared = Some(Ok(compared));
+        Ok(())
     }
 
     /// Bytes from the kernel's first to behind its last, bss included: `kernel_total_size`.

@@ -90,6 +90,13 @@ pub struct Facts {
     /// Why KASLR's choice cannot be predicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kaslr_not_predicted: Option<String>,
+    /// Entries of the relocation table that the one derived from the kernel's `vmlinux` has, too; absent where they
+    /// were not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries_equal_to_vmlinux: Option<usize>,
+    /// Why the table was not compared with the `vmlinux` at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_compared_with_vmlinux: Option<String>,
 }
 
 /// A failing case that was made simple.

@@ -103,6 +103,8 @@ pub fn facts(image_findings: Vec<Found>) -> Facts {
         kernel_size: 0x300_0000,
         image_findings,
         kaslr_not_predicted: None,
+        entries_equal_to_vmlinux: None,
+        not_compared_with_vmlinux: None,
     }
 }
 

@@ -2,9 +2,10 @@
 //! What must be in memory when the stub is done, computed from the image alone.
 //!
 //! Nothing here knows the emulator: a reference that shared code or state with what it judges would prove
-//! nothing. A second, independent relocation table (from `vmlinux`) will live beside [`relocate`].
+//! nothing. A second, independent relocation table comes from the build's `vmlinux` ([`Derived`]).
 
 mod console;
+mod derive;
 mod firmware;
 mod guest;
 mod hand_over;
@@ -16,6 +17,7 @@ mod options;
 mod page;
 mod paging;
 mod placement;
+mod plain;
 mod prepared;
 mod relocate;
 mod start;
@@ -23,6 +25,7 @@ mod start;
 mod testing;
 mod vintage;
 
+pub use derive::{DeriveError, Derived, Entry, type_name};
 pub use hand_over::HandOver;
 pub use inputs::{Cpu, Inputs, Memory, Passed};
 pub use kaslr::{Area, Choice, Prediction};
@@ -30,6 +33,7 @@ pub use layout::{Link, moved};
 pub use model::Model;
 pub use paging::Paging;
 pub use placement::{Placement, Refusal, highest_heap, place, unrandomized_virt};
+pub use plain::{Plain, PlainError};
 pub use prepared::Prepared;
 pub use relocate::{Applied, fields, relocate};
 pub use vintage::hand_over as vintage_hand_over;

@@ -102,6 +102,15 @@ fn details(text: &mut String, image: &ImageRecord) {
     if let Some(why) = &facts.kaslr_not_predicted {
         lines.push(format!("KASLR's choice is not predicted: {why}"));
     }
+    if let Some(equal) = facts.entries_equal_to_vmlinux {
+        lines.push(format!(
+            "table compared with vmlinux: {equal} of {} entries equal",
+            facts.table_entries
+        ));
+    }
+    if let Some(why) = &facts.not_compared_with_vmlinux {
+        lines.push(format!("table not compared with vmlinux: {why}"));
+    }
     lines.extend(facts.image_findings.iter().map(super::checks::line));
     let open: Vec<&String> =
         image.cases.iter().filter_map(|case| case.judgement.not_predicted.as_ref()).collect();

@@ -143,7 +143,9 @@ fn tamed(command: &str) -> (String, i32) {
     let fetches = command.starts_with("relocheck corpus") && command.contains(" fetch");
     let builds = command.starts_with("relocheck corpus build") && !command.contains("--list");
     let bugs = command.starts_with("relocheck bugs");
-    if fetches || builds || bugs || command.contains("--corpus builds") {
+    // A kernel's own ELF file is not there, and no build directory.
+    let built = command.contains("vmlinux ") || command.starts_with("relocheck link-twice");
+    if fetches || builds || built || bugs || command.contains("--corpus builds") {
         command += " --help";
     }
     // The case that is there has nothing wrong.

@@ -27,7 +27,7 @@ fn check(file: &[u8]) -> ImageResult {
     std::fs::write(&path, file).unwrap();
     let plan =
         Plan { bases: 6, seed: 1, protocols: Protocols::All, loaders: vec![], shrink_runs: 0 };
-    let input = Input { name: "bzImage".into(), path };
+    let input = Input { name: "bzImage".into(), path, vmlinux: None };
     campaign::check(engine(), &[input], &plan, &Silent).pop().expect("one image")
 }
 

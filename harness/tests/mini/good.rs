@@ -41,7 +41,7 @@ fn files() -> (tempfile::TempDir, Vec<Input>) {
     let file = |generation: Generation| {
         let path = folder.path().join(generation.release());
         std::fs::write(&path, good(generation)).expect("a temporary file");
-        Input { name: generation.release().to_owned(), path }
+        Input { name: generation.release().to_owned(), path, vmlinux: None }
     };
     let inputs = Generation::ALL.map(file).to_vec();
     (folder, inputs)

@@ -62,7 +62,7 @@ pub fn hunt(
     done: &(dyn Fn(&Bug, &Hunted) + Sync),
 ) -> Vec<Hunted> {
     let one = |(bug, image): &(&Bug, PathBuf)| {
-        let hunted = match Opened::new(image, bug.entry.protocols(), &bug.entry.loaders) {
+        let hunted = match Opened::new(image, None, bug.entry.protocols(), &bug.entry.loaders) {
             Ok(opened) => search(engine, bug, &opened, how),
             Err(failure) => Hunted::Unusable(failure),
         };

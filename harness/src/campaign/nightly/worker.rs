@@ -99,7 +99,7 @@ pub fn serve(
         }
         let answer = match &mut opened {
             Some((_, _, opened)) => answer(engine, opened, request),
-            none => match Opened::new(path, selection.protocols(), &selection.loaders) {
+            none => match Opened::new(path, None, selection.protocols(), &selection.loaders) {
                 Err(ImageFailure { message, exit }) => {
                     Answer::Failed { message, exit_code: exit as u8 }
                 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use crate::image::{Group, Image, Kernel, RelocKind, RelocTable, Segment, SetupHeader};
+use crate::oracle::Subject;
 
 /// An address, offset, size or set of flags: hex for people and for programs (JSON numbers lose bits above 2^53).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,31 @@ pub struct Report {
     pub payload: Option<PayloadFacts>,
     pub stub: Option<StubFacts>,
     pub kernel: Option<KernelFacts>,
+    /// In a build directory: the table against the one that vmlinux gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vmlinux: Option<VmlinuxFacts>,
+}
+
+#[derive(Serialize)]
+pub struct VmlinuxFacts {
+    /// Entries that both have.
+    pub equal_entries: Option<usize>,
+    /// Why they were not compared.
+    pub not_compared: Option<String>,
+    /// What deviates, one line each.
+    pub findings: Vec<String>,
+}
+
+impl VmlinuxFacts {
+    /// What the comparison of a subject gave.
+    pub fn new(subject: &Subject) -> VmlinuxFacts {
+        let compared = subject.compared.as_ref();
+        VmlinuxFacts {
+            equal_entries: compared.and_then(|compared| Some(compared.as_ref().ok()?.equal)),
+            not_compared: compared.and_then(|compared| compared.as_ref().err().cloned()),
+            findings: subject.image_findings.iter().map(|finding| finding.to_string()).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -144,6 +170,7 @@ impl Report {
             payload: None,
             stub: None,
             kernel: None,
+            vmlinux: None,
         }
     }
 

@@ -73,6 +73,12 @@ pub fn render(report: &Report) -> String {
         kernel_lines(&mut lines, kernel, pref_address);
         table_lines(&mut lines, &kernel.table);
     }
+    if let Some(vmlinux) = &report.vmlinux {
+        let equal = vmlinux.equal_entries.map(|equal| format!("{} entries equal", grouped(equal)));
+        lines.optional("against vmlinux", equal);
+        lines.optional("not against vmlinux", vmlinux.not_compared.as_deref());
+        vmlinux.findings.iter().for_each(|finding| lines.row(finding));
+    }
     lines.0.push('\n');
     lines.0
 }

@@ -15,8 +15,8 @@ pub use tarball::extract_crate;
 
 use super::names::MemberPath;
 
-/// No image is larger: bytes.
-pub const IMAGE_LIMIT: u64 = 512 << 20;
+/// No image is larger, and no kernel's ELF file with debug information: bytes. Debian's have 600 MB.
+pub const IMAGE_LIMIT: u64 = 1 << 30;
 
 /// No package unpacks to more: bytes. Debian's largest kernel packages unpack to under 1 GiB.
 const UNPACKED_LIMIT: u64 = 4 << 30;
@@ -71,6 +71,8 @@ pub enum Wanted<'a> {
     /// The first one that lies where Debian puts kernels: `boot/vmlinuz-*`,
     /// `usr/lib/modules/*/vmlinuz` or `usr/lib/modules/*/vmlinuz.unsigned` (also below `lib/modules`).
     Kernel,
+    /// The first one that lies where Debian puts kernels with debug information: `usr/lib/debug/boot/vmlinux-*`.
+    Vmlinux,
     /// The one at this path.
     File(&'a MemberPath),
 }
@@ -80,6 +82,9 @@ impl Wanted<'_> {
     pub fn matches(self, path: &str) -> bool {
         match self {
             Wanted::File(wanted) => path == wanted.as_str(),
+            Wanted::Vmlinux => path
+                .strip_prefix("usr/lib/debug/boot/vmlinux-")
+                .is_some_and(|rest| !rest.contains('/')),
             Wanted::Kernel => match path.split('/').collect::<Vec<_>>().as_slice() {
                 ["boot", file] => file.starts_with("vmlinuz-"),
                 ["usr", "lib", "modules", _, file] | ["lib", "modules", _, file] => {

@@ -87,6 +87,19 @@ fn the_image_of_a_split_package_is_found_below_modules() {
 }
 
 #[test]
+fn the_elf_file_is_found_among_the_debug_files() {
+    let tar = tar_of(&[
+        ("./usr/lib/debug/boot/System.map-6.1", FILE, b"map"),
+        ("./usr/lib/debug/lib/modules/6.1/vmlinux-x", FILE, b"other"),
+        ("./usr/lib/debug/boot/vmlinux-6.1", FILE, b"elf"),
+    ]);
+    let mut out = Vec::new();
+    let found = extract_deb(deb_of("data.tar.xz", &xz(&tar)).as_slice(), Wanted::Vmlinux, &mut out);
+    assert_eq!(found.unwrap().unwrap().path, "usr/lib/debug/boot/vmlinux-6.1");
+    assert_eq!(out, b"elf");
+}
+
+#[test]
 fn links_and_look_alikes_are_no_images() {
     let tar = tar_of(&[
         ("./boot/vmlinuz-7.2", tar::EntryType::Symlink, b""),

@@ -35,6 +35,7 @@ pub use document::{Arch, Compiler, Compressor, SourceSpec};
 pub use error::BuildError;
 pub use matrix::{Build, Family};
 pub use patch::Patch;
+pub use recipe::ENVIRONMENT;
 pub use run::{Built, Options};
 pub use source::SourceRecord;
 pub use store::{BuildRecord, CachedBuild, FileRecord};

@@ -153,7 +153,11 @@ impl Fetch<'_> {
 }
 
 fn wanted(source: &DebianSource) -> Wanted<'_> {
-    source.file.as_ref().map_or(Wanted::Kernel, Wanted::File)
+    match &source.file {
+        Some(file) => Wanted::File(file),
+        None if source.vmlinux => Wanted::Vmlinux,
+        None => Wanted::Kernel,
+    }
 }
 
 fn is_from(image: &CachedImage, package: &PackageRecord) -> bool {

@@ -154,6 +154,12 @@ fn facts_list(image: &ImageRecord, facts: &Facts) -> Markup {
             @if let Some(why) = &facts.kaslr_not_predicted {
                 div { dt { "KASLR not predicted" } dd { (shown(why)) } }
             }
+            @if let Some(equal) = facts.entries_equal_to_vmlinux {
+                div { dt { "equal in vmlinux" } dd { (count(equal, "field")) } }
+            }
+            @if let Some(why) = &facts.not_compared_with_vmlinux {
+                div { dt { "not compared with vmlinux" } dd { (shown(why)) } }
+            }
             @if let Some(shrunk) = &image.shrunk {
                 div {
                     dt { "simplest failing case" }

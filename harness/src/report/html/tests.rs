@@ -173,6 +173,7 @@ fn nothing_from_outside_is_taken_for_markup() {
             facts.release = Some(hostile());
             facts.compression = hostile();
             facts.kaslr_not_predicted = Some(hostile());
+            facts.not_compared_with_vmlinux = Some(hostile());
         }
         for case in &mut image.cases {
             case.file = Some(hostile());

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The image's relocation table against the one that is derived from `vmlinux`, entry by entry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Compared;
+use super::place::{full, place};
+use crate::image::{Image, RelocKind};
+use crate::oracle::{Finding, Rule, Subject};
+use crate::reference::{Derived, Entry, type_name};
+use crate::vmlinux::Vmlinux;
+
+/// So many entries of a kind are shown one by one.
+const SHOWN: usize = 3;
+
+/// What is wrong with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wrong {
+    Missing,
+    Extra,
+    /// It stands in this other group.
+    Misplaced(RelocKind),
+    /// It moves a field of a note.
+    Note,
+}
+
+/// Group and address.
+type Key = (RelocKind, u32);
+
+/// Compares the tables.
+pub fn judge(subject: &Subject, vmlinux: &Vmlinux, derived: &Derived) -> (Vec<Finding>, Compared) {
+    let groups = subject.table.groups.iter();
+    let image: BTreeSet<Key> =
+        groups.flat_map(|group| group.entries.iter().map(|entry| (group.kind, *entry))).collect();
+    let key = |entry: &Entry| (entry.kind, entry.address);
+    let mut expected: BTreeMap<Key, Entry> =
+        derived.entries.iter().map(|entry| (key(entry), *entry)).collect();
+    let notes: BTreeMap<Key, Entry> =
+        derived.notes.iter().map(|entry| (key(entry), *entry)).collect();
+
+    // A tool that moves notes moves all of them.
+    let all_notes = !notes.is_empty() && notes.keys().all(|key| image.contains(key));
+    let in_notes = if all_notes && may_move_notes(&subject.image) { notes.len() } else { 0 };
+    if in_notes > 0 {
+        expected.extend(notes.iter().map(|(key, entry)| (*key, *entry)));
+    }
+
+    let wrong = differences(&image, &expected, &notes);
+    let misplaced = wrong.iter().filter(|(_, wrong)| matches!(wrong, Wrong::Misplaced(_)));
+    let missing = wrong.iter().filter(|(_, wrong)| *wrong == Wrong::Missing);
+    let compared = Compared {
+        equal: expected.len() - missing.count() - misplaced.count(),
+        in_notes,
+        unlisted: derived.unlisted.clone(),
+    };
+    let describe = |key: Key, wrong: Wrong| {
+        let entry = expected.get(&key).or_else(|| notes.get(&key));
+        finding(subject, vmlinux, key, wrong, entry)
+    };
+    (findings(wrong, describe), compared)
+}
+
+/// What is wrong, in the order of the expected groups.
+fn differences(
+    image: &BTreeSet<Key>,
+    expected: &BTreeMap<Key, Entry>,
+    notes: &BTreeMap<Key, Entry>,
+) -> Vec<(Key, Wrong)> {
+    let extra: Vec<Key> = image.iter().filter(|key| !expected.contains_key(key)).copied().collect();
+    let mut elsewhere: BTreeMap<u32, RelocKind> =
+        extra.iter().map(|(kind, address)| (*address, *kind)).collect();
+    let missing = expected.keys().filter(|key| !image.contains(key));
+    let mut wrong: Vec<(Key, Wrong)> = missing
+        .map(|key| match elsewhere.remove(&key.1) {
+            Some(kind) => (*key, Wrong::Misplaced(kind)),
+            None => (*key, Wrong::Missing),
+        })
+        .collect();
+    let left = extra.into_iter().filter(|(kind, address)| elsewhere.get(address) == Some(kind));
+    wrong.extend(left.map(|key| {
+        let note = notes.contains_key(&key);
+        (key, if note { Wrong::Note } else { Wrong::Extra })
+    }));
+    wrong
+}
+
+/// The first few of each kind, and how many more there are.
+fn findings(wrong: Vec<(Key, Wrong)>, describe: impl Fn(Key, Wrong) -> Finding) -> Vec<Finding> {
+    let mut by_kind: BTreeMap<(Wrong, RelocKind), Vec<u32>> = BTreeMap::new();
+    for ((kind, address), wrong) in wrong {
+        by_kind.entry((wrong, kind)).or_default().push(address);
+    }
+    let mut findings = Vec::new();
+    for ((wrong, kind), addresses) in by_kind {
+        let (shown, rest) = addresses.split_at(SHOWN.min(addresses.len()));
+        findings.extend(shown.iter().map(|address| describe((kind, *address), wrong)));
+        if let [first, .., last] | [first @ last] = rest {
+            let place = format!("{} more {kind} entries, {first:#x} to {last:#x}", rest.len());
+            let like = describe((kind, *first), wrong);
+            findings.push(Finding { place, ranges: rest.len() as u64, ..like });
+        }
+    }
+    findings
+}
+
+fn finding(
+    subject: &Subject,
+    vmlinux: &Vmlinux,
+    (kind, address): Key,
+    wrong: Wrong,
+    entry: Option<&Entry>,
+) -> Finding {
+    let named = place(vmlinux, subject.link, full(subject.link, address));
+    let named = named.unwrap_or_else(|| "in no loaded section".to_owned());
+    let place = format!("{kind} entry {address:#x} ({named})");
+    let reason = entry.map_or(String::new(), |entry| {
+        let symbol = vmlinux.symbol(entry.symbol as usize);
+        let symbol = symbol.map(|symbol| vmlinux.symbol_name(&symbol)).unwrap_or_default();
+        format!("{} `{symbol}`", type_name(vmlinux.word, entry.reloc_type))
+    });
+    let (expected, actual) = match wrong {
+        Wrong::Missing => (format!("it in the table, for {reason}"), "no such entry".to_owned()),
+        Wrong::Misplaced(other) => {
+            (format!("it in the {kind} group, for {reason}"), format!("it in the {other} group"))
+        }
+        Wrong::Extra => {
+            ("no entry: no relocation of vmlinux asks for it".to_owned(), "an entry".to_owned())
+        }
+        Wrong::Note => ("no entry: notes do not move".to_owned(), "an entry".to_owned()),
+    };
+    Finding::new(Rule::Table, place, expected, actual)
+}
+
+/// Whether the tool that made the image's table may have been one that moves notes: those before 6.13, and of stable
+/// kernels those whose source was not seen to have the fix (76e9762d6637). 6.1.176 and 6.12.107 have it.
+fn may_move_notes(image: &Image) -> bool {
+    let Some((major, minor, patch)) = version(image.kernel_version().unwrap_or_default()) else {
+        return true;
+    };
+    match (major, minor) {
+        (6, 12) => patch < 107,
+        (6, 1) => patch < 176,
+        newer => newer < (6, 13),
+    }
+}
+
+/// The version in the image's version string. Distributions often leave the release at 6.1.0 and put the version behind it:
+/// "6.1.0-50-amd64 (builder@host) #1 SMP Debian 6.1.176-1".
+fn version(text: &str) -> Option<(u32, u32, u32)> {
+    let numbers = |word: &str| {
+        let digits = word.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
+        let mut parts = digits.split('.').map(|part| part.parse::<u32>().ok());
+        Some((parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0)))
+    };
+    let mut words = text.split_whitespace().filter_map(numbers);
+    let first = words.next()?;
+    let same = words.filter(|found| (found.0, found.1) == (first.0, first.1));
+    Some(same.fold(first, Ord::max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: RelocKind = RelocKind::Abs32;
+    const I: RelocKind = RelocKind::Inverse32;
+    const W: RelocKind = RelocKind::Abs64;
+
+    fn map(keys: &[Key]) -> BTreeMap<Key, Entry> {
+        let entry =
+            |&(kind, address)| Entry { kind, address, reloc_type: 1, symbol: 0, section: 0 };
+        keys.iter().map(|key| (*key, entry(key))).collect()
+    }
+
+    #[test]
+    fn each_kind_of_difference_is_told() {
+        let image = [(A, 1), (A, 2), (W, 3), (I, 9), (W, 7)].into_iter().collect();
+        let found = differences(&image, &map(&[(A, 1), (I, 2), (W, 3), (W, 4)]), &map(&[(W, 7)]));
+        assert_eq!(
+            found,
+            [
+                ((I, 2), Wrong::Misplaced(A)),
+                ((W, 4), Wrong::Missing),
+                ((I, 9), Wrong::Extra),
+                ((W, 7), Wrong::Note),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_few_are_shown_and_the_rest_is_counted() {
+        let wrong = (0..10).map(|address| ((A, address), Wrong::Missing)).collect();
+        let describe = |key: Key, _| Finding::new(Rule::Table, key.1.to_string(), "it", "nothing");
+        let found = findings(wrong, describe);
+        let places: Vec<&str> = found.iter().map(|finding| &finding.place[..]).collect();
+        assert_eq!(places, ["0", "1", "2", "7 more 32-bit entries, 0x3 to 0x9"]);
+        assert_eq!(found[3].ranges, 7);
+    }
+
+    #[test]
+    fn the_version_stands_at_one_of_two_places() {
+        assert_eq!(version("6.1.0-50-amd64 (a@b) #1 SMP Debian 6.1.176-1"), Some((6, 1, 176)));
+        assert_eq!(version("7.3.0-rc7 (gcc 12.2.0) #1"), Some((7, 3, 0)));
+        assert_eq!(version("5.10.223 (a@b)"), Some((5, 10, 223)));
+        assert_eq!(version("memtest"), None);
+    }
+}
