@@ -61,7 +61,6 @@ const PATCHES: &[(&str, &str)] = patches![
     "signed-load-address",
     "slot-before-obstacle-lost",
     "soft-reserved-memory-used",
-    "stale-blob-address-kept",
     "stale-kaslr-flag-kept",
     "timer-operands-swapped",
     "trampoline-ignores-memory-map",
