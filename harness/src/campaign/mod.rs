@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Many cases of many images: drawn, run in parallel, judged, shrunk.
 
+pub mod bugs;
 mod check;
 mod draw;
 pub mod kaslr;

@@ -39,6 +39,20 @@ const THROWN_AWAY: [(usize, usize); 6] = [
     (0xcd0, 0xd00),
 ];
 
+/// What every kernel with such a clean-up keeps, and no stub looks at: BIOS and firmware data from `apm_bios_info` to
+/// `eddbuf`, and `secure_boot`.
+const KEPT: [(usize, usize); 9] = [
+    (0x040, 0x054),
+    (0x058, 0x060),
+    (0x060, 0x070),
+    (0x080, 0x0c0),
+    (0x1e0, 0x1e4),
+    (0x1e9, 0x1eb),
+    (0x1ec, 0x1ed),
+    (0x290, 0x2d0),
+    (0xd00, 0xeec),
+];
+
 /// Fills the page as boot.rst asks a 32- or 64-bit loader to: zeroes, the image's own setup header, and
 /// the fields that are the loader's to write. A case with a sentinel has a sloppier loader.
 pub fn build(header: &SetupHeader, case: &Case) -> Vec<u8> {
@@ -81,7 +95,7 @@ impl Page {
 
     fn garbage(&mut self, seed: u64) {
         let mut state = seed;
-        for (start, end) in THROWN_AWAY {
+        for (start, end) in THROWN_AWAY.into_iter().chain(KEPT) {
             for byte in &mut self.0[start..end] {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 *byte = (state >> 56) as u8 | 1;

@@ -2,6 +2,7 @@
 //! The command line: one file per subcommand, nothing but argument handling and printing.
 
 mod bar;
+mod bugs;
 mod case;
 mod check;
 mod corpus;
@@ -45,6 +46,7 @@ enum Command {
     Kaslr(kaslr::Args),
     Nightly(nightly::Args),
     Corpus(corpus::Args),
+    Bugs(bugs::Args),
     Report(report::Args),
     #[command(hide = true)]
     Worker,
@@ -97,6 +99,7 @@ pub fn main() -> Exit {
         Command::Kaslr(args) => kaslr::run(args),
         Command::Nightly(args) => nightly::run(args),
         Command::Corpus(args) => corpus::run(args),
+        Command::Bugs(args) => bugs::run(&args),
         Command::Report(args) => report::run(args),
         Command::Worker => worker::run(),
     };

@@ -2,6 +2,7 @@
 //! Tells people and programs what a check found. A format knows nothing of the others, and nothing but the records.
 
 mod again;
+mod bugs;
 mod checks;
 mod diff;
 mod format;
@@ -24,6 +25,7 @@ mod text;
 mod trend;
 
 pub use again::{quote, replay as replay_command};
+pub use bugs::{BugRow, BugsReport, KernelRow, Outcome};
 pub use diff::diff_text;
 pub use format::{Format, render};
 pub use github::summary as github_summary;

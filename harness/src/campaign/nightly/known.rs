@@ -66,7 +66,19 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
     parts.ok_or_else(|| serde::de::Error::custom(format!("expected a date, found {date}")))
 }
 
+/// The known issues of the kernels in the corpus.
+const BUILT_IN: &str = include_str!("../../../../corpus/nightly/known-issues.toml");
+
 impl KnownIssues {
+    /// Those that the binary carries: corpus/nightly/known-issues.toml.
+    ///
+    /// # Errors
+    /// None in a program whose tests pass.
+    pub fn built_in(today: Date) -> Result<KnownIssues, PlanError> {
+        let path = String::from("the built-in known issues");
+        KnownIssues::parse(BUILT_IN, today).map_err(|problem| PlanError { path, problem })
+    }
+
     /// Reads the file at `path`, for use on the day `today`.
     ///
     /// # Errors
@@ -191,6 +203,11 @@ mod tests {
 
     fn day(month: i8, day: i8) -> Date {
         Date::constant(2027, month, day)
+    }
+
+    #[test]
+    fn the_built_in_ones_can_be_read() {
+        assert!(!KnownIssues::built_in(day(1, 1)).unwrap().issues.is_empty());
     }
 
     #[test]

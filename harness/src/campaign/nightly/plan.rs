@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::case::{Loader, Protocol, Protocols};
 use crate::toml_file;
@@ -57,7 +57,7 @@ pub struct PlannedRun {
 }
 
 /// An entry protocol in a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum PlannedProtocol {
     /// Whatever the image has.
     #[serde(rename = "all")]

@@ -57,14 +57,25 @@ pub fn highest(space: &Space, limit: u64, alignment: u64) -> u64 {
     limit.saturating_sub(space.init_size + PAGE) & !(alignment - 1)
 }
 
-/// A load address of this kind; smaller draws are nearer to where the kernel was linked.
-pub fn load(space: &Space, place: Place, step: proptest::sample::Index, pages: u64) -> u64 {
+/// A load address of this kind; smaller draws are nearer to where the kernel was linked. With `kaslr` most of them leave
+/// KASLR something to choose.
+pub fn load(
+    space: &Space,
+    place: Place,
+    kaslr: bool,
+    step: proptest::sample::Index,
+    pages: u64,
+) -> u64 {
     let among = |start: u64, end: u64, unit: u64| {
         let count = (end.saturating_sub(start) / unit + 1) as usize;
         start + step.index(count) as u64 * unit
     };
     let first = space.pref_address.next_multiple_of(space.kernel_alignment);
-    let last = highest(space, space.accepted, space.kernel_alignment);
+    let limit = match kaslr {
+        true => space.accepted.min(space.randomized_end()),
+        false => space.accepted,
+    };
+    let last = highest(space, limit, space.kernel_alignment);
     match place {
         Place::Preferred => space.pref_address,
         Place::OneMiB => MIB,
@@ -72,7 +83,7 @@ pub fn load(space: &Space, place: Place, step: proptest::sample::Index, pages: u
         Place::Aligned => among(first, last, space.kernel_alignment),
         Place::LeastAligned => among(
             space.pref_address.next_multiple_of(space.least_alignment),
-            highest(space, space.accepted, space.least_alignment),
+            highest(space, limit, space.least_alignment),
             space.least_alignment,
         ),
         Place::Misaligned => {

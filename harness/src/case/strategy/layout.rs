@@ -169,6 +169,8 @@ pub fn tighten(space: &Space, case: &mut Case, dice: &mut Dice) {
         memory.extend([stub, window].map(|range| MemoryEntry::usable(range.start, range.end)));
     }
     let mut next = around.end.next_multiple_of(space.kernel_alignment) + space.kernel_alignment;
+    // Where KASLR chooses from little, regions far from each other would be out of its reach.
+    let gap = space.kernel_alignment * if space.randomized_end() < GIB { 1 } else { 16 };
     for _ in 0..1 + dice.below(5) {
         let slack = dice.of(&[0, PAGE, space.kernel_alignment, space.kernel_alignment - PAGE]);
         let less = dice.of(&[0, PAGE, 1]);
@@ -182,7 +184,7 @@ pub fn tighten(space: &Space, case: &mut Case, dice: &mut Dice) {
             break;
         }
         memory.push(MemoryEntry::usable(start, end));
-        next = end.next_multiple_of(space.kernel_alignment) + 16 * space.kernel_alignment;
+        next = end.next_multiple_of(space.kernel_alignment) + gap;
     }
     case.memory = memory;
 }

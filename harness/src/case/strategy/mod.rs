@@ -149,6 +149,15 @@ impl Space {
         &self.protocols
     }
 
+    /// The end of what KASLR chooses from: `KERNEL_IMAGE_SIZE` on i386, else `MAXMEM` with four levels of page tables
+    /// (arch/x86/boot/compressed/kaslr.c, `choose_random_location()`).
+    fn randomized_end(&self) -> u64 {
+        match self.word {
+            WordSize::Bits32 => 512 * MIB,
+            WordSize::Bits64 => 1 << 46,
+        }
+    }
+
     /// Where a kernel loaded at `load` moves, and how much it may use there.
     fn window(&self, load: u64, alignment: u64) -> crate::range::Range {
         let output = load.next_multiple_of(alignment).max(self.lowest);
@@ -224,7 +233,7 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
                 Place::LeastAligned => space.least_alignment,
                 _ => space.kernel_alignment,
             };
-            let load = address::load(&space, place, step, pages);
+            let load = address::load(&space, place, kaslr, step, pages);
             let case = Case {
                 protocol,
                 load,

@@ -113,6 +113,22 @@ fn sixteen_cases_meet_both_protocols_kaslr_and_high_memory() {
 }
 
 #[test]
+fn some_cases_have_boot_params_or_command_line_across_large_pages() {
+    let (_, _, space) = space(true);
+    let crosses = |start: u64, len: u64| start / (2 << 20) != (start + len - 1) / (2 << 20);
+    let without_kaslr = (1..256).step_by(2).map(|number| draw(&space, 1, number).current());
+    let entered: Vec<Case> =
+        without_kaslr.filter(|case| case.protocol == Protocol::Bits64).collect();
+    let params = entered.iter().filter(|case| crosses(case.places.boot_params, 4096));
+    assert!(params.count() >= 1);
+    let lines = entered.iter().filter(|case| {
+        let text = case.command_line.as_ref().map_or(0, String::len) as u64 + 1;
+        crosses(case.places.command_line, 2048) && !crosses(case.places.command_line, text)
+    });
+    assert!(lines.count() >= 1);
+}
+
+#[test]
 fn i386_cases_mostly_lie_where_the_stub_accepts_them() {
     let (_, _, space) = space(false);
     let accepted = |number: &usize| {

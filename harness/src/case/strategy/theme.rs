@@ -101,12 +101,14 @@ impl Theme {
     }
 }
 
-/// What the stub can reach: a 32-bit kernel nothing above 4 GiB.
+/// What the stub can reach: a 32-bit kernel nothing above 4 GiB. With KASLR it is what that chooses from, since nothing
+/// is in its way elsewhere.
 pub fn reach(space: &Space, case: &Case) -> Range {
     match space.word {
         WordSize::Bits64 if case.protocol == Protocol::Bits64 && case.sentinel.is_none() => {
             ANYWHERE
         }
+        WordSize::Bits32 if case.asks_for_kaslr() => Range { end: space.randomized_end(), ..LOW },
         _ => LOW,
     }
 }
@@ -226,6 +228,8 @@ fn low_memory(case: &mut Case, dice: &mut Dice) {
         &[(0x1000, 0x2000), (0x5_0000, 0x9_fc00)],
         &[(0, 0x8_1800)],
         &[(0x2000, 0x8_0000), (0x8_0000, 0x8_1000)],
+        // What the BIOS leaves of the last entry is too small.
+        &[(0, 0x9_0000), (0x9_e000, 0x9_fc00)],
         &[],
     ]);
     case.memory
@@ -253,7 +257,8 @@ fn entry(case: &mut Case, dice: &mut Dice) {
 fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
     tighten(space, case, dice);
     let end = case.memory.iter().map(|entry| entry.end).max().unwrap_or(GIB);
-    let start = (end + GIB / 2).next_multiple_of(space.kernel_alignment.max(2 * MIB));
+    let away = if space.randomized_end() < GIB { PAGE } else { GIB / 2 };
+    let start = (end + away).next_multiple_of(space.kernel_alignment.max(2 * MIB));
     let bounds = reach(space, case);
     let region = Range::sized(start, 2 * space.needed + 4 * space.kernel_alignment);
     if region.end > bounds.end {
@@ -289,7 +294,11 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
 
 fn places(space: &Space, case: &mut Case, dice: &mut Dice) {
     if dice.once_in(2) {
-        let larger = space.init_size.next_multiple_of(PAGE) + (1 + dice.below(8192)) * PAGE;
+        let mut larger = space.init_size.next_multiple_of(PAGE) + (1 + dice.below(8192)) * PAGE;
+        if dice.once_in(2) {
+            // The last bytes of the decompressor lie where KASLR could put a kernel.
+            larger = larger.next_multiple_of(space.kernel_alignment) + PAGE;
+        }
         let fits =
             larger <= u32::MAX.into() && (case.load + larger <= FOUR_GIB || case.load >= FOUR_GIB);
         case.init_size = (fits && space.adjustable).then_some(larger);
@@ -323,4 +332,24 @@ fn places(space: &Space, case: &mut Case, dice: &mut Dice) {
         }
     }
     initrd(space, case, dice);
+    if dice.once_in(2) {
+        across(space, case, dice);
+    }
+}
+
+/// Puts boot_params or the command line across a border of 2 MiB: a stub that maps large pages, and only where it looks,
+/// may leave the second half of them out.
+fn across(space: &Space, case: &mut Case, dice: &mut Dice) {
+    const LARGE_PAGE: u64 = 2 * MIB;
+    let mut room = room(space, case);
+    let Some(free) = room.find(dice, 2 * LARGE_PAGE, LARGE_PAGE, reach(space, case)) else {
+        return;
+    };
+    let border = free.start + LARGE_PAGE;
+    let short = case.command_line.as_ref().is_some_and(|line| line.len() < COMMAND_LINE_SIZE / 2);
+    if short && dice.once_in(2) {
+        case.places.command_line = border - COMMAND_LINE_SIZE as u64 / 2;
+    } else {
+        case.places.boot_params = border - PAGE / 2;
+    }
 }

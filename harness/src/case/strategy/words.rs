@@ -18,6 +18,9 @@ pub fn command_line(space: &Space, base: &str, dice: &mut Dice) -> Option<String
     for _ in 0..dice.below(7) {
         words.push(word(space, dice));
     }
+    if dice.once_in(3) {
+        words.extend((0..2).map(|_| memmap(space, dice)));
+    }
     let turn = dice.below(words.len() as u64) as usize;
     words.rotate_left(turn);
     let mut line = words.join(dice.of(&[" ", "  ", "\t"]));
@@ -46,11 +49,13 @@ fn word(space: &Space, dice: &mut Dice) -> String {
 
 fn memmap(space: &Space, dice: &mut Dice) -> String {
     let mut items = Vec::new();
+    // Where KASLR may put the kernel.
+    let unit = if space.randomized_end() < GIB { 2 * MIB } else { 4 * MIB };
     for _ in 0..1 + dice.below(3) {
         let sign = dice.of(&["$", "#", "!", "@", ""]);
         let at = match sign {
             "" => String::new(),
-            _ => format!("{:#x}", space.pref_address + dice.below(256) * 4 * MIB),
+            _ => format!("{:#x}", space.pref_address + dice.below(256) * unit),
         };
         items.push(format!("{}{sign}{at}", size(space, dice)));
     }

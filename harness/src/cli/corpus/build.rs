@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread;
 
+use crate::campaign::bugs::{Catalogue, altered};
 use crate::cli::{Failure, complain, print};
 use crate::corpus::build::{Build, BuildError, Builds, Built, Options, State};
 use crate::corpus::{CorpusError, Progress};
@@ -22,9 +23,10 @@ Examples:
   relocheck corpus build --list                show what there is to build
   relocheck corpus build 6.1-x86_64-base-gzip  build one kernel
   relocheck corpus build 6.1 base              build a series, and a variant of every series
+  relocheck corpus build bugs                  build kernels with old mistakes, for `relocheck bugs`
   relocheck check --corpus builds              check all kernels that were built")]
 pub struct Args {
-    /// Builds, families, series or variants. [default: all]
+    /// Builds, families, series or variants; or `bugs`, and the names of some. [default: all kernels without bugs]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
@@ -43,6 +45,10 @@ pub struct Args {
     /// Use this matrix instead of the built-in one.
     #[arg(long, value_name = "FILE")]
     builds: Option<PathBuf>,
+
+    /// Use this catalogue of bugs instead of the built-in one.
+    #[arg(long, value_name = "FILE")]
+    bugs: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -51,15 +57,56 @@ pub struct Args {
 /// The matrix cannot be used, a name means nothing, or what every build needs is missing.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
     let builds = Builds::open(args.builds.as_deref()).map_err(classify)?;
+    if let [first, names @ ..] = &args.names[..]
+        && first == BUGS
+    {
+        return run_bugs(args, &builds, names);
+    }
     let selected = builds.select(&args.names).map_err(classify)?;
     if args.list {
         return list(&builds, &selected);
     }
-    let jobs =
-        args.jobs.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN);
-    let options = Options { jobs, update: args.update };
-    let results = builds.run(&selected, options, &Progress::to_stderr()).map_err(classify)?;
+    let results =
+        builds.run(&selected, args.options(), &Progress::to_stderr()).map_err(classify)?;
     summarize(&results)
+}
+
+/// The name that stands for the kernels of the catalogue of bugs.
+const BUGS: &str = "bugs";
+
+impl Args {
+    fn options(&self) -> Options {
+        let jobs = self.jobs.or_else(|| thread::available_parallelism().ok());
+        Options { jobs: jobs.unwrap_or(NonZero::<usize>::MIN), update: self.update }
+    }
+}
+
+/// The same for kernels that have a bug.
+fn run_bugs(args: &Args, builds: &Builds, names: &[String]) -> Result<Exit, Failure> {
+    let catalogue = Catalogue::load(args.bugs.as_deref()).map_err(Failure::usage)?;
+    let bugs = catalogue.select(names).map_err(Failure::usage)?;
+    let altered = altered(builds, &bugs).map_err(classify)?;
+    if args.list {
+        let mut text = String::new();
+        for (bug, altered) in bugs.iter().zip(&altered) {
+            let state = word(builds.state_altered(altered));
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{:34} {state:9} {}", altered.name, bug.entry.title);
+        }
+        print(&text)?;
+        return Ok(Exit::Conforms);
+    }
+    let progress = Progress::to_stderr();
+    summarize(&builds.run_altered(&altered, args.options(), &progress).map_err(classify)?)
+}
+
+fn word(state: Result<State, BuildError>) -> String {
+    match state {
+        Ok(State::Current(_)) => String::from("built"),
+        Ok(State::Outdated(_)) => String::from("outdated"),
+        Ok(State::Absent) => String::from("not built"),
+        Err(error) => error.to_string(),
+    }
 }
 
 fn classify(error: BuildError) -> Failure {
@@ -74,12 +121,7 @@ fn classify(error: BuildError) -> Failure {
 fn list(builds: &Builds, selected: &[Build<'_>]) -> Result<Exit, Failure> {
     let mut text = String::new();
     for build in selected {
-        let state = match builds.state(build) {
-            Ok(State::Current(_)) => String::from("built"),
-            Ok(State::Outdated(_)) => String::from("outdated"),
-            Ok(State::Absent) => String::from("not built"),
-            Err(error) => error.to_string(),
-        };
+        let state = word(builds.state(build));
         // Writing to a String does not fail.
         let _ = writeln!(text, "{:28} {state:9} {}", build.name(), build.family.description);
     }

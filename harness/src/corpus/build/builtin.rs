@@ -17,13 +17,16 @@ macro_rules! fragments {
     };
 }
 
-const FRAGMENTS: [(&str, &str); 14] = fragments![
+const FRAGMENTS: [(&str, &str); 17] = fragments![
     "console",
     "efi",
     "fixed",
+    "hotplug",
     "kaslr",
+    "kexec",
     "la57",
     "no-kaslr",
+    "pvh",
     "random-memory",
     "relocatable",
     "smp",

@@ -50,6 +50,16 @@ pub enum BuildError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A patch has no place in the source.
+    #[error("{patch} does not fit the source: {file}: {problem}")]
+    Patch {
+        /// The patch.
+        patch: String,
+        /// The file of the source.
+        file: String,
+        /// Which hunk it is.
+        problem: String,
+    },
     /// The kernel's configuration did not come out as the fragments ask.
     #[error(
         "{} asks for `{asked}`, but the kernel's own rules make it `{got}`", fragment.display()

@@ -12,12 +12,15 @@
 //! # Ok::<(), relocheck::corpus::build::BuildError>(())
 //! ```
 
+mod altered;
 mod builtin;
 mod config;
 mod document;
 mod error;
 mod folder;
 mod matrix;
+mod patch;
+mod patched_source;
 mod recipe;
 mod run;
 mod source;
@@ -27,9 +30,11 @@ mod tree;
 
 use std::path::Path;
 
+pub use altered::Altered;
 pub use document::{Arch, Compiler, Compressor, SourceSpec};
 pub use error::BuildError;
 pub use matrix::{Build, Family};
+pub use patch::Patch;
 pub use recipe::ENVIRONMENT;
 pub use run::{Built, Options};
 pub use source::SourceRecord;

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::Compiler;
 use super::matrix::Build;
+use super::patch::Patch;
 use super::source::SourceRecord;
 use super::tools::Toolchain;
 use crate::corpus::Sha256Sum;
@@ -45,6 +46,19 @@ pub fn family_digest(build: &Build<'_>, source: &SourceRecord, toolchain: &Toolc
 pub fn build_digest(build: &Build<'_>, source: &SourceRecord, toolchain: &Toolchain) -> Sha256Sum {
     let config = build.family.config.with(build.compressor).to_text();
     digest(build, source, toolchain, &config)
+}
+
+/// The sum of all that a build with a patch depends on.
+pub fn altered_digest(
+    build: &Build<'_>,
+    patch: &Patch,
+    source: &SourceRecord,
+    toolchain: &Toolchain,
+) -> Sha256Sum {
+    let mut hasher = Sha256::new();
+    hasher.update(build_digest(build, source, toolchain).as_str());
+    hasher.update(patch.text());
+    Sha256Sum::of(hasher)
 }
 
 fn digest(
@@ -112,6 +126,12 @@ mod tests {
         ] {
             assert_ne!(build_digest(first, source, toolchain), digest(first));
         }
+        let patched = |to: &str| {
+            let text = format!("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-x\n+{to}\n");
+            altered_digest(first, &Patch::parse("p", &text).unwrap(), &source, &toolchain)
+        };
+        assert_ne!(patched("y"), digest(first));
+        assert_ne!(patched("y"), patched("z"));
         let mut family = first.family.clone();
         family.make.insert(String::from("KCFLAGS"), String::from("-O3"));
         let flagged = Build { family: &family, compressor: first.compressor };

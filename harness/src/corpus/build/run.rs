@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::matrix::{Build, Family};
-use super::recipe::{build_digest, family_digest, make_arguments};
+use super::recipe::{altered_digest, build_digest, family_digest, make_arguments};
 use super::source::{Source, SourceRecord, Sources};
 use super::store::{BuildRecord, CachedBuild, SCHEMA, Store};
 use super::tools::{self, Toolchain};
 use super::tree::Tree;
-use super::{BuildError, Builds, State};
+use super::{Altered, BuildError, Builds, State};
 use crate::corpus::{Name, Progress};
 
 /// How to build.
@@ -41,31 +41,13 @@ impl Builds {
     ///
     /// # Errors
     /// What every build needs is missing, or the cache cannot be written.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a name would only hide that it is a list of results"
-    )]
     pub fn run(
         &self,
         builds: &[Build<'_>],
         options: Options,
         progress: &Progress,
-    ) -> Result<Vec<(String, Result<Built, BuildError>)>, BuildError> {
-        tools::check_always()?;
-        let store = Store::of(&self.cache);
-        let lock = lock(&store, progress)?;
-        store.remove_incoming()?;
-        Sources::of(&self.cache).remove_incoming()?;
-        let mut run = Run {
-            builds: self,
-            options,
-            progress,
-            store,
-            lock,
-            sources: BTreeMap::new(),
-            tree: None,
-            start: Instant::now(),
-        };
+    ) -> Result<Results, BuildError> {
+        let mut run = Run::begin(self, options, progress)?;
         if options.update {
             for build in builds {
                 // What it says, whoever needs the source will say.
@@ -82,6 +64,9 @@ impl Builds {
         Ok(results)
     }
 }
+
+/// What became of each kernel, by its name.
+pub type Results = Vec<(String, Result<Built, BuildError>)>;
 
 /// Takes the builders' lock, which ends with the value.
 fn lock(store: &Store, progress: &Progress) -> Result<File, BuildError> {
@@ -103,11 +88,12 @@ fn lock(store: &Store, progress: &Progress) -> Result<File, BuildError> {
 
 type Fetched = Result<Source, Arc<BuildError>>;
 
-struct Run<'a> {
-    builds: &'a Builds,
-    options: Options,
+/// What the builds of a run share.
+pub struct Run<'a> {
+    pub builds: &'a Builds,
+    pub options: Options,
     progress: &'a Progress,
-    store: Store,
+    pub store: Store,
     lock: File,
     sources: BTreeMap<Name, Fetched>,
     tree: Option<OpenTree>,
@@ -123,7 +109,25 @@ struct OpenTree {
     failed: bool,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Begins a run, when nobody else builds any more.
+    ///
+    /// # Errors
+    /// What every build needs is missing, or the cache cannot be written.
+    pub fn begin(
+        builds: &'a Builds,
+        options: Options,
+        progress: &'a Progress,
+    ) -> Result<Run<'a>, BuildError> {
+        tools::check_always()?;
+        let store = Store::of(&builds.cache);
+        let lock = lock(&store, progress)?;
+        store.remove_incoming()?;
+        Sources::of(&builds.cache).remove_incoming()?;
+        let (sources, start) = (BTreeMap::new(), Instant::now());
+        Ok(Run { builds, options, progress, store, lock, sources, tree: None, start })
+    }
+
     fn build(&mut self, build: &Build<'_>, position: &str) -> Result<Built, BuildError> {
         if let State::Current(cached) = self.builds.state(build)? {
             return Ok(Built { build: cached, took: None });
@@ -131,10 +135,23 @@ impl Run<'_> {
         tools::check(build.family.compiler, build.compressor)?;
         let name = build.name();
         let source = self.source(build.family)?;
+        self.timed(position, &name, |run| run.make(build, &source))
+    }
+
+    /// Makes a kernel, and says how long it took.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn timed(
+        &mut self,
+        position: &str,
+        name: &str,
+        make: impl FnOnce(&mut Self) -> Result<CachedBuild, BuildError>,
+    ) -> Result<Built, BuildError> {
         let begin = Instant::now();
         let task = self.progress.task(position);
-        task.stage(name.clone());
-        let result = self.make(build, &source);
+        task.stage(name.to_owned());
+        let result = make(self);
         drop(task);
         let (word, took) = (if result.is_ok() { "built" } else { "failed" }, begin.elapsed());
         self.progress.note(&format!(
@@ -145,8 +162,29 @@ impl Run<'_> {
         Ok(Built { build: result?, took: Some(took) })
     }
 
+    /// The file for what make prints for a kernel.
+    ///
+    /// # Errors
+    /// Its folder cannot be created.
+    pub fn log(&self, name: &str) -> Result<PathBuf, BuildError> {
+        let logs = self.store.root().join("logs");
+        fs::create_dir_all(&logs).map_err(BuildError::file("create", &logs))?;
+        Ok(logs.join(format!("{name}.log")))
+    }
+
+    /// The builders' lock once more, for a child to hold.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn lock(&self) -> Result<File, BuildError> {
+        self.lock.try_clone().map_err(BuildError::file("use", self.store.root()))
+    }
+
     /// The source of a family, asked for once in a run.
-    fn source(&mut self, family: &Family) -> Result<Source, BuildError> {
+    ///
+    /// # Errors
+    /// Nobody has it.
+    pub fn source(&mut self, family: &Family) -> Result<Source, BuildError> {
         let fetched = match self.sources.get(&family.series) {
             Some(fetched) => fetched.clone(),
             None => {
@@ -178,23 +216,12 @@ impl Run<'_> {
 
     fn make(&mut self, build: &Build<'_>, source: &Source) -> Result<CachedBuild, BuildError> {
         let toolchain = Toolchain::of(build.family.compiler)?;
-        let name = build.name();
-        let logs = self.store.root().join("logs");
-        fs::create_dir_all(&logs).map_err(BuildError::file("create", &logs))?;
+        let log = self.log(&build.name())?;
         let mut open = self.tree_of(build, source, &toolchain)?;
-        let made = open.tree.build(build, &logs.join(format!("{name}.log")));
-        let kept = made.and_then(|()| {
-            let record = BuildRecord {
-                schema: SCHEMA,
-                name,
-                digest: build_digest(build, &source.record, &toolchain),
-                arguments: make_arguments(build),
-                source: source.record.clone(),
-                toolchain,
-                files: BTreeMap::new(),
-            };
-            self.store.keep(open.tree.folder(), record, open.last.as_ref())
-        });
+        let made = open.tree.build(build, &log);
+        let last = open.last.as_ref();
+        let kept =
+            made.and_then(|()| keep(&self.store, &open.tree, build, None, source, toolchain, last));
         match &kept {
             Ok(build) => open.last = Some(build.clone()),
             Err(_) => open.failed = true,
@@ -217,8 +244,8 @@ impl Run<'_> {
         let family = build.family.name.clone();
         let folder: PathBuf = self.store.root().join("trees").join(&family);
         let digest = family_digest(build, &source.record, toolchain);
-        let lock = self.lock.try_clone().map_err(BuildError::file("use", self.store.root()))?;
-        let tree = Tree::open(folder, source.tree.clone(), &digest, self.options.jobs, lock)?;
+        let (from, jobs) = (source.tree.clone(), self.options.jobs);
+        let tree = Tree::open(folder, from, &digest, jobs, self.lock()?)?;
         Ok(OpenTree { family, tree, last: None, failed: false })
     }
 
@@ -230,4 +257,34 @@ impl Run<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Keeps what was built in `tree`, of a patched source if it is an altered kernel. Files that are equal
+/// to those of `other` are stored once.
+pub fn keep(
+    store: &Store,
+    tree: &Tree,
+    build: &Build<'_>,
+    altered: Option<&Altered<'_>>,
+    source: &Source,
+    toolchain: Toolchain,
+    other: Option<&CachedBuild>,
+) -> Result<CachedBuild, BuildError> {
+    let (name, digest) = match altered {
+        None => (build.name(), build_digest(build, &source.record, &toolchain)),
+        Some(altered) => (
+            altered.name.to_owned(),
+            altered_digest(build, altered.patch, &source.record, &toolchain),
+        ),
+    };
+    let record = BuildRecord {
+        schema: SCHEMA,
+        name,
+        digest,
+        arguments: make_arguments(build),
+        source: source.record.clone(),
+        toolchain,
+        files: BTreeMap::new(),
+    };
+    store.keep(tree.folder(), record, other)
 }

@@ -141,12 +141,18 @@ impl CachedBuild {
 /// The builds in a cache.
 pub struct Store {
     root: PathBuf,
+    folder: &'static str,
 }
 
 impl Store {
-    /// Those of `cache`.
+    /// The kernels of the matrix in `cache`.
     pub fn of(cache: &Cache) -> Store {
-        Store { root: cache.root().join("builds") }
+        Store { root: cache.root().join("builds"), folder: "kept" }
+    }
+
+    /// The kernels in `cache` whose source was patched.
+    pub fn of_altered(cache: &Cache) -> Store {
+        Store { folder: "altered", ..Store::of(cache) }
     }
 
     /// The folder that everything of the builds is in.
@@ -155,7 +161,7 @@ impl Store {
     }
 
     fn kept(&self) -> PathBuf {
-        self.root.join("kept")
+        self.root.join(self.folder)
     }
 
     fn folder(&self, name: &str) -> PathBuf {

@@ -70,9 +70,14 @@ impl Tree {
         File::create(log).map_err(BuildError::file("write", log))?;
         let config = build.family.config.with(build.compressor);
         let asked = self.folder.join(ASKED);
-        fs::write(&asked, config.to_text()).map_err(BuildError::file("write", &asked))?;
-        self.make(build, "allnoconfig", log)?;
         let made = self.folder.join(".config");
+        let before = fs::read_to_string(&asked).ok();
+        let stands = fs::read_to_string(&made).is_ok_and(|made| config.check(&made).is_ok());
+        // Configured anew, make would look through everything that depends on an option.
+        if !stands || before.as_deref() != Some(&config.to_text()) {
+            fs::write(&asked, config.to_text()).map_err(BuildError::file("write", &asked))?;
+            self.make(build, "allnoconfig", log)?;
+        }
         config.check(&fs::read_to_string(&made).map_err(BuildError::file("read", &made))?)?;
         self.make(build, "bzImage", log)
     }

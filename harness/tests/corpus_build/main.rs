@@ -2,135 +2,15 @@
 //! `relocheck corpus build` from the command line to the cache, with a stand-in for a kernel's source: its Makefile
 //! takes the same targets and leaves the same files.
 
-use std::ffi::{OsStr, OsString};
+mod bench;
+mod bugs;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
-const MATRIX: &str = r#"
-schema = 1
-[source."1.0"]
-suites = ["no-such-suite"]
-package = "linux-source-1.0"
-[[variant]]
-name = "tiny"
-description = "a stand-in"
-series = ["1.0"]
-architectures = ["i386"]
-fragments = ["tiny"]
-make = { KCFLAGS = "-O9" }
-compressors = ["gzip", "xz"]
-"#;
-
-/// Takes what `KCONFIG_ALLCONFIG` asks for, as a kernel does, but for options that are called BROKEN.
-const MAKEFILE: &str = "\
-allnoconfig:
-\t@grep -v BROKEN $(KCONFIG_ALLCONFIG) > $(O)/.config
-\t@echo configured >> $(O)/steps
-bzImage:
-\t@touch $(O)/../../begun
-\t@for i in `seq 600`; do [ -e $(O)/../../slow ] && sleep 0.05; done; true
-\t@if [ -e $(O)/../../fail ] && grep -q XZ $(O)/.config; then echo 'xz: out of memory'; exit 1; fi
-\t@mkdir -p $(O)/arch/x86/boot/compressed $(O)/include/config
-\t@cd $(O) && touch vmlinux System.map arch/x86/boot/compressed/vmlinux include/config/kernel.release
-\t@(cat $(O)/.config; echo $(ARCH) $(KCFLAGS) $(CFLAGS) $$KBUILD_BUILD_TIMESTAMP) > $(O)/arch/x86/boot/bzImage
-";
-
-/// A cache with an unpacked source, a matrix, and programs that may not be on this machine.
-struct Bench {
-    folder: TempDir,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let bench = Bench { folder: TempDir::new().unwrap() };
-        let source = bench.cache().join("sources/linux-source-1.0");
-        fs::create_dir_all(source.join("linux")).unwrap();
-        fs::write(source.join("linux/Makefile"), MAKEFILE).unwrap();
-        let record = format!(
-            "package = \"linux-source-1.0\"\nversion = \"1.0-1\"\nsuite = \"x\"\nsha256 = \"{}\"\n",
-            "1".repeat(64)
-        );
-        fs::write(source.join("source.toml"), record).unwrap();
-        fs::create_dir_all(bench.path().join("config")).unwrap();
-        bench.fragment("CONFIG_RELOCATABLE=y\n");
-        fs::write(bench.path().join("builds.toml"), MATRIX).unwrap();
-        fs::create_dir(bench.bin()).unwrap();
-        for program in ["gcc", "ld", "flex", "bison", "bc", "perl", "dpkg-deb", "gzip", "xz"] {
-            bench.program(program);
-        }
-        bench
-    }
-
-    fn bin(&self) -> PathBuf {
-        self.path().join("bin")
-    }
-
-    /// Adds a program that does nothing but say its version.
-    fn program(&self, name: &str) {
-        let path = self.bin().join(name);
-        fs::write(&path, format!("#!/bin/sh\necho {name} 1.0\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn cache(&self) -> PathBuf {
-        self.path().join("relocheck")
-    }
-
-    fn image(&self, build: &str) -> String {
-        let image = self.cache().join("builds/kept").join(build).join("arch/x86/boot/bzImage");
-        fs::read_to_string(image).unwrap()
-    }
-
-    fn fragment(&self, text: &str) {
-        fs::write(self.path().join("config/tiny.config"), text).unwrap();
-    }
-
-    /// Runs a build with the programs of this machine, too.
-    fn build(&self, arguments: &[&str]) -> Output {
-        self.build_with(&self.programs(), arguments)
-    }
-
-    fn programs(&self) -> OsString {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let paths = [self.bin()].into_iter().chain(std::env::split_paths(&path));
-        std::env::join_paths(paths).unwrap()
-    }
-
-    fn build_with(&self, path: &OsStr, arguments: &[&str]) -> Output {
-        self.command(path, arguments).output().unwrap()
-    }
-
-    fn command(&self, path: &OsStr, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_relocheck"));
-        command
-            .args(["corpus", "build", "--builds", "builds.toml"])
-            .args(arguments)
-            .current_dir(self.path())
-            .env("XDG_CACHE_HOME", self.path())
-            .env("PATH", path)
-            // None of this may get into an image.
-            .env("CFLAGS", "-march=native")
-            .env("KBUILD_BUILD_TIMESTAMP", "today");
-        command
-    }
-}
-
-/// Standard output and standard error of a run that has to end with `code`.
-fn said(output: &Output, code: i32) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{output:?}");
-    (text(&output.stdout), text(&output.stderr))
-}
+use bench::{Bench, MATRIX, said};
 
 #[test]
 fn a_family_is_built_once_and_the_second_time_nothing_is_done() {
