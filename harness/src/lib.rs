@@ -15,13 +15,10 @@ mod hex;
 pub mod history;
 pub mod image;
 pub mod machine;
+pub mod mutate;
 pub mod oracle;
 pub mod range;
 pub mod record;
 pub mod reference;
 pub mod report;
 mod toml_file;
-
-// The test helpers that unit tests share with the tests in `tests/` name the crate.
-#[cfg(test)]
-extern crate self as relocheck;

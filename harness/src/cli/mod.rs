@@ -8,6 +8,7 @@ mod corpus;
 mod images;
 mod inspect;
 mod kaslr;
+mod mutate;
 mod nightly;
 mod output;
 mod relocate;
@@ -41,6 +42,7 @@ enum Command {
     Replay(replay::Args),
     Shrink(shrink::Args),
     Kaslr(kaslr::Args),
+    Mutate(mutate::Args),
     Nightly(nightly::Args),
     Corpus(corpus::Args),
     Report(report::Args),
@@ -92,6 +94,7 @@ pub fn main() -> Exit {
         Command::Replay(args) => replay::run(args),
         Command::Shrink(args) => shrink::run_command(args),
         Command::Kaslr(args) => kaslr::run(args),
+        Command::Mutate(args) => mutate::run(args),
         Command::Nightly(args) => nightly::run(args),
         Command::Corpus(args) => corpus::run(args),
         Command::Report(args) => report::run(args),

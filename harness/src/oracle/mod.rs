@@ -19,8 +19,10 @@ mod repeat;
 mod room;
 mod scene;
 mod segments;
+mod serial;
 mod subject;
 mod table;
+mod text;
 mod trampoline;
 
 use schemars::JsonSchema;
@@ -122,7 +124,13 @@ fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
         judge_kernel(judgement, scene);
     }
     judgement.findings.extend(footprint::judge(scene, judgement.landing));
-    judgement.findings.extend(ports::judge(scene));
+    let ports = ports::judge(scene);
+    // A port that is used wrongly is not told twice.
+    if ports.is_empty() {
+        judgement.findings.extend(serial::judge(scene));
+        judgement.findings.extend(text::judge(scene));
+    }
+    judgement.findings.extend(ports);
 }
 
 fn judge_kernel(judgement: &mut Judgement, scene: &Scene) {

@@ -2,6 +2,6 @@
 //! Helpers that several test files share.
 #![allow(dead_code, reason = "no test file uses all of them")]
 
-pub mod compress;
 pub mod rebuild;
+pub use relocheck::mutate::compress;
 pub mod says;
