@@ -15,6 +15,7 @@ mod hex;
 pub mod history;
 pub mod image;
 pub mod machine;
+pub mod mutate;
 pub mod oracle;
 pub mod range;
 pub mod record;
@@ -23,7 +24,3 @@ pub mod relink;
 pub mod report;
 mod toml_file;
 pub mod vmlinux;
-
-// The test helpers that unit tests share with the tests in `tests/` name the crate.
-#[cfg(test)]
-extern crate self as relocheck;

@@ -16,5 +16,5 @@ pub use check::{CaseResult, ImageFacts, ImageFailure, ImageResult, Input, Plan, 
 pub use draw::{CaseTree, draw};
 pub use opened::{Opened, compare};
 pub use recorded::{case_record, facts_record, image_record, report, shrunk_record};
-pub use run::{Run, run, run_keeping};
+pub use run::{Run, run, run_keeping, run_setup};
 pub use shrink::{Shrunk, shrink};

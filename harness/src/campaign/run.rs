@@ -2,7 +2,7 @@
 //! One case from loader to verdict.
 
 use crate::case::{Case, place};
-use crate::machine::{End, Engine, Fill, Outcome, Setup};
+use crate::machine::{End, Engine, Fill, MachineError, Outcome, Setup};
 use crate::oracle::{Judgement, Subject, judge, judge_repeat};
 
 /// A case that was run.
@@ -32,18 +32,8 @@ pub fn run_keeping(
         Ok(setup) => setup,
         Err(error) => return (not_started(subject, error.to_string()), None),
     };
-    match engine.run(&setup) {
-        Ok(outcome) => {
-            let mut judgement = judge(subject, case, &setup, &outcome);
-            if let Some(fill) = case.second_fill {
-                let again = Setup { fill: Fill(fill), ..setup.clone() };
-                match engine.run(&again) {
-                    Ok(second) => judgement
-                        .findings
-                        .extend(judge_repeat(subject, &setup, &judgement, &outcome, &second)),
-                    Err(error) => judgement.not_judged.push(error.to_string()),
-                }
-            }
+    match run_setup(engine, subject, case, &setup) {
+        Ok((judgement, outcome)) => {
             let run = Run {
                 judgement,
                 end: Some(outcome.end.clone()),
@@ -54,6 +44,31 @@ pub fn run_keeping(
         }
         Err(error) => (not_started(subject, error.to_string()), None),
     }
+}
+
+/// Runs the machine of `setup`, in which the loader of `case` placed the subject's image or one that should do the same, and
+/// judges what comes out by what the subject demands.
+///
+/// # Errors
+/// The machine could not be built or driven.
+pub fn run_setup(
+    engine: &dyn Engine,
+    subject: &Subject,
+    case: &Case,
+    setup: &Setup,
+) -> Result<(Judgement, Outcome), MachineError> {
+    let outcome = engine.run(setup)?;
+    let mut judgement = judge(subject, case, setup, &outcome);
+    if let Some(fill) = case.second_fill {
+        let again = Setup { fill: Fill(fill), ..setup.clone() };
+        match engine.run(&again) {
+            Ok(second) => judgement
+                .findings
+                .extend(judge_repeat(subject, setup, &judgement, &outcome, &second)),
+            Err(error) => judgement.not_judged.push(error.to_string()),
+        }
+    }
+    Ok((judgement, outcome))
 }
 
 fn not_started(subject: &Subject, why: String) -> Run {

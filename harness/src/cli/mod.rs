@@ -10,6 +10,7 @@ mod images;
 mod inspect;
 mod kaslr;
 mod link_twice;
+mod mutate;
 mod nightly;
 mod output;
 mod relocate;
@@ -44,6 +45,7 @@ enum Command {
     Replay(replay::Args),
     Shrink(shrink::Args),
     Kaslr(kaslr::Args),
+    Mutate(mutate::Args),
     Nightly(nightly::Args),
     Corpus(corpus::Args),
     Bugs(bugs::Args),
@@ -97,6 +99,7 @@ pub fn main() -> Exit {
         Command::Replay(args) => replay::run(args),
         Command::Shrink(args) => shrink::run_command(args),
         Command::Kaslr(args) => kaslr::run(args),
+        Command::Mutate(args) => mutate::run(args),
         Command::Nightly(args) => nightly::run(args),
         Command::Corpus(args) => corpus::run(args),
         Command::Bugs(args) => bugs::run(&args),

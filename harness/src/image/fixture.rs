@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Small bzImages for the unit tests of this module.
 
-#[path = "../../tests/common/compress.rs"]
-pub mod compress;
+pub use crate::mutate::compress;
 
 use super::Compression;
 

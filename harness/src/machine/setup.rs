@@ -34,7 +34,7 @@ pub struct EntryState {
 }
 
 /// Bytes that the loader put into RAM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
     /// Physical address of the first byte.
     pub address: u64,
@@ -52,7 +52,7 @@ impl Placed {
 }
 
 /// Everything that determines one run of a machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
     /// Word size of the kernel, which decides what CPU it is given.
     pub word: WordSize,

@@ -20,8 +20,10 @@ mod room;
 mod scene;
 mod second;
 mod segments;
+mod serial;
 mod subject;
 mod table;
+mod text;
 mod trampoline;
 
 use schemars::JsonSchema;
@@ -124,7 +126,13 @@ fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
         judge_kernel(judgement, scene);
     }
     judgement.findings.extend(footprint::judge(scene, judgement.landing));
-    judgement.findings.extend(ports::judge(scene));
+    let ports = ports::judge(scene);
+    // A port that is used wrongly is not told twice.
+    if ports.is_empty() {
+        judgement.findings.extend(serial::judge(scene));
+        judgement.findings.extend(text::judge(scene));
+    }
+    judgement.findings.extend(ports);
 }
 
 fn judge_kernel(judgement: &mut Judgement, scene: &Scene) {

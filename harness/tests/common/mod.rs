@@ -3,6 +3,6 @@
 #![allow(dead_code, reason = "no test file uses all of them")]
 
 pub mod blame;
-pub mod compress;
 pub mod rebuild;
+pub use relocheck::mutate::compress;
 pub mod says;

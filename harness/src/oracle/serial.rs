@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A serial port that the command line asks for is set up, in the one way in which a stub does it
+//! (`early_serial_init()`, arch/x86/boot/early_serial_console.c).
+
+use std::collections::BTreeMap;
+
+use super::scene::Scene;
+use super::{Finding, Rule};
+use crate::case::Case;
+use crate::machine::{End, PortUse};
+
+/// What asks for a port at 9600 baud, and its base.
+const ASKED: [(&str, u16); 3] =
+    [("earlyprintk=ttyS0", 0x3f8), ("earlyprintk=ttyS1", 0x2f8), ("earlyprintk=serial", 0x3f8)];
+/// 115200 divided by 9600.
+const DIVISOR: u32 = 12;
+
+/// A register: its offset from the base, what it is called, how often it is written, and with what; the order counts.
+type Register = (u16, &'static str, u64, &'static [u32]);
+
+const REGISTERS: [Register; 4] = [
+    (1, "interrupts off, upper half of the divisor", 2, &[0]),
+    (2, "no FIFO", 1, &[0]),
+    (3, "8 bits, the divisor, 8 bits", 3, &[0x03, 0x83]),
+    (4, "ready", 1, &[0x03]),
+];
+
+/// Judges a stub that came to an end by itself.
+pub fn judge(scene: &Scene) -> Option<Finding> {
+    let Scene { subject, case, outcome, .. } = scene;
+    let ended = matches!(outcome.end, End::HandOff | End::Halted);
+    let base = asked(case).filter(|_| ended && subject.image.stub().serial)?;
+    let (expected, actual) = wrong(base, &outcome.ports)?;
+    Some(Finding::new(Rule::Ports, format!("serial port {base:#x}"), expected, actual))
+}
+
+/// The port that the command line asks for, if it does so in a way that leaves no doubt.
+fn asked(case: &Case) -> Option<u16> {
+    let line = case.command_line.as_deref()?;
+    let once = line.matches("earlyprintk").count() == 1 && !line.contains("console=");
+    let (_, base) = ASKED.iter().find(|(word, _)| case.has_word(word))?;
+    once.then_some(*base)
+}
+
+fn wrong(base: u16, ports: &BTreeMap<u16, PortUse>) -> Option<(String, String)> {
+    let unused = PortUse::default();
+    let used = |register| ports.get(&(base + register)).unwrap_or(&unused);
+    let values = |values: &[u32]| {
+        values.iter().map(|value| format!("{value:#x}")).collect::<Vec<_>>().join(" ")
+    };
+    for (register, what, times, known) in REGISTERS {
+        let port = used(register);
+        if port.writes != times || port.values != known {
+            let expected =
+                format!("{what}: register {register} written {times} times: {}", values(known));
+            let actual = format!("{} times: {}", port.writes, values(&port.values));
+            return Some((expected, actual.trim_end_matches(": ").to_owned()));
+        }
+    }
+    let divisor = used(0);
+    (divisor.values != [DIVISOR]).then(|| {
+        let expected = format!("9600 baud: a divisor whose lower half is {DIVISOR:#x}");
+        (expected, format!("{:?}", values(&divisor.values)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(line: &str) -> Option<u16> {
+        asked(&Case { command_line: Some(line.into()), ..Case::default() })
+    }
+
+    fn port(writes: u64, values: &[u32]) -> PortUse {
+        PortUse { writes, sizes: 1, values: values.to_vec(), ..PortUse::default() }
+    }
+
+    fn good() -> BTreeMap<u16, PortUse> {
+        BTreeMap::from([
+            (0x3f8, port(9, &[12])),
+            (0x3f9, port(2, &[0])),
+            (0x3fa, port(1, &[0])),
+            (0x3fb, PortUse { reads: 1, ..port(3, &[3, 0x83]) }),
+            (0x3fc, port(1, &[3])),
+        ])
+    }
+
+    #[test]
+    fn only_what_is_clear_counts() {
+        assert_eq!(asks("quiet earlyprintk=ttyS0 nokaslr"), Some(0x3f8));
+        assert_eq!(asks("earlyprintk=ttyS1"), Some(0x2f8));
+        for line in [
+            "",
+            "earlyprintk=ttyS0,115200",
+            "earlyprintk=ttyS0 earlyprintk=vga",
+            "earlyprintk=ttyS0 console=uart,io,0x2f8",
+        ] {
+            assert_eq!(asks(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn each_step_of_the_set_up_is_missed() {
+        assert_eq!(wrong(0x3f8, &good()), None);
+        for (at, other) in [
+            (0x3f8, port(1, &[13])),
+            (0x3f9, port(1, &[0])),
+            (0x3fa, port(0, &[])),
+            (0x3fb, port(3, &[0x83, 3])),
+            (0x3fc, port(1, &[2])),
+        ] {
+            let mut ports = good();
+            ports.insert(at, other);
+            assert!(wrong(0x3f8, &ports).is_some(), "{at:#x}");
+        }
+        assert!(wrong(0x3f8, &BTreeMap::new()).unwrap().1.starts_with("0 times"));
+    }
+}

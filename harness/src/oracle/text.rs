@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a stub says on a serial port and where it leaves the cursor of the screen (`__putstr()`,
+//! arch/x86/boot/compressed/misc.c): its words stand in it, its lines end with a carriage return and a line feed, and the
+//! cursor is where boot_params say.
+
+use memchr::memmem;
+
+use super::scene::Scene;
+use super::{Finding, Rule};
+use crate::case::SCREEN_COLUMNS;
+use crate::machine::End;
+
+/// Data of the display's controller.
+const DISPLAY_DATA: u16 = 0x3d5;
+const DISPLAY_INDEX: u16 = 0x3d4;
+/// Shorter ones stand anywhere by chance.
+const LEAST_WORD: usize = 3;
+
+/// Judges a stub that came to an end by itself.
+pub fn judge(scene: &Scene) -> Vec<Finding> {
+    if !matches!(scene.outcome.end, End::HandOff | End::Halted)
+        || scene.subject.image.vintage().is_some()
+    {
+        return Vec::new();
+    }
+    serial(scene).into_iter().chain(cursor(scene)).collect()
+}
+
+fn serial(scene: &Scene) -> Option<Finding> {
+    let stub = scene.subject.image.protected_mode();
+    let payload = &scene.subject.image.payload().range;
+    let stands = |word: &[u8]| {
+        memmem::find_iter(stub, word).any(|at| {
+            let apart = |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphabetic());
+            let before = at.checked_sub(1).and_then(|before| stub.get(before));
+            !payload.contains(&at) && apart(before) && apart(stub.get(at + word.len()))
+        })
+    };
+    let (expected, actual) = wrong(&scene.outcome.serial, stands)?;
+    Some(Finding::new(Rule::Ports, "text on the serial port", expected, actual))
+}
+
+/// What is wrong with a text, of which each word must be one that `stands` somewhere.
+fn wrong(text: &[u8], stands: impl Fn(&[u8]) -> bool) -> Option<(&'static str, String)> {
+    let strange =
+        |byte: &&u8| !byte.is_ascii_graphic() && !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    if let Some(byte) = text.iter().find(strange) {
+        return Some(("printable characters", format!("{byte:#04x}")));
+    }
+    let bare = (0..text.len()).find(|&at| text[at] == b'\n' && (at == 0 || text[at - 1] != b'\r'));
+    if let Some(at) = bare {
+        return Some(("a carriage return before each line feed", format!("none at byte {at}")));
+    }
+    words(text).find(|word| !stands(word)).map(|word| {
+        ("words that stand in the stub", format!("{:?}", String::from_utf8_lossy(word)))
+    })
+}
+
+/// The words of a text: letters without digits beside them, which hex numbers have.
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
+        .filter(|word| word.len() >= LEAST_WORD && word.iter().all(u8::is_ascii_alphabetic))
+}
+
+/// The last thing that is done to the cursor is to put it where boot_params say.
+fn cursor(scene: &Scene) -> Option<Finding> {
+    let Scene { setup, outcome, .. } = scene;
+    let data = outcome.ports.get(&DISPLAY_DATA)?;
+    let index = outcome.ports.get(&DISPLAY_INDEX).map_or(0, |index| index.writes);
+    let place = outcome.ram.slice(setup.boot_params, 2)?;
+    let position = usize::from(place[0]) + SCREEN_COLUMNS * usize::from(place[1]);
+    let halves = [(position >> 8 & 0xff) as u32, (position & 0xff) as u32];
+    let missing = halves.iter().any(|half| !data.values.contains(half));
+    let (expected, actual) = if index != data.writes || index % 2 != 0 {
+        (
+            "as many writes of its data as of its index, in pairs".into(),
+            format!("{} and {index}", data.writes),
+        )
+    } else if missing && !data.more_values {
+        (format!("{:#x} and {:#x} written", halves[0], halves[1]), format!("{:x?}", data.values))
+    } else {
+        return None;
+    };
+    Some(Finding::new(Rule::Ports, "cursor", expected, actual))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(text: &str) -> Option<&'static str> {
+        let known = ["Physical", "KASLR", "using", "RDRAND", "region"];
+        let stands = |word: &[u8]| known.iter().any(|known| known.as_bytes() == word);
+        wrong(text.as_bytes(), stands).map(|(expected, _)| expected)
+    }
+
+    #[test]
+    fn known_words_between_numbers_are_right() {
+        assert_eq!(complaint(""), None);
+        assert_eq!(
+            complaint("\r\n\r\nPhysical KASLR using RDRAND...\r\nregion: 0x000000deadbeef I\r\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn lost_and_strange_characters_are_found() {
+        assert_eq!(complaint("hysical KASLR\r\n"), Some("words that stand in the stub"));
+        assert_eq!(complaint("Physical\n"), Some("a carriage return before each line feed"));
+        assert_eq!(complaint("Physical\0"), Some("printable characters"));
+    }
+}
