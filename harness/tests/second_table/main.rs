@@ -58,8 +58,7 @@ fn of_build(build: CachedBuild) -> Vec<Trial> {
         let build = build.clone();
         Trial::test(format!("{what}_{name}"), move || test(&build))
     };
-    let mut trials =
-        vec![of("table", |build| same::build(build)), of("plain", |build| plain::build(build))];
+    let mut trials = vec![of("table", same::build), of("plain", plain::build)];
     if name.ends_with(DAMAGED) {
         trials.push(of("dropped", damage::dropped));
         trials.push(of("added", damage::added));

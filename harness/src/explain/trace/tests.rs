@@ -41,8 +41,10 @@ fn profile(setup: &Setup, names: impl FunctionNames + 'static) -> (Outcome, Prof
     (outcome, profile)
 }
 
-/// Each node: depth, name, word for how it was entered, entries, own instructions, instructions with callees.
-fn shape(tree: &CallTree) -> Vec<(usize, &str, Option<&str>, u64, u64, u64)> {
+/// A node: depth, name, word for how it was entered, entries, own instructions, instructions with callees.
+type Shape<'a> = (usize, &'a str, Option<&'a str>, u64, u64, u64);
+
+fn shape(tree: &CallTree) -> Vec<Shape<'_>> {
     let mut depths = Vec::new();
     let mut shape = Vec::new();
     for node in &tree.nodes {
