@@ -87,7 +87,7 @@ impl ValueEnum for Class {
 /// Makes, judges and prints.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let inputs = images::resolve(std::slice::from_ref(&args.image))?;
-    let [Input { name, path }] = &inputs[..] else { unreachable!("one path is one image") };
+    let [Input { name, path, .. }] = &inputs[..] else { unreachable!("one path is one image") };
     let named = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", path.display());
     let image =
         Image::open(path).map_err(|error| Failure { exit: error.exit(), error: named(&error) })?;

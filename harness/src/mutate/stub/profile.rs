@@ -94,9 +94,9 @@ impl Observer for Profiler {
                 let place = self.place(*address, *size, view);
                 self.running.insert((*address, *size), Seen { place, count: 1 });
             }
-            Event::NewCopy { range } => {
+            Event::NewCopy { base, .. } => {
                 self.settle();
-                self.bases.push(range.start);
+                self.bases.push(*base);
             }
             _ => {}
         }
