@@ -6,6 +6,7 @@ use std::process::Command;
 
 use libtest_mimic::Failed;
 use relocheck::case::{Case, CaseFile, ImageRef, MemoryEntry, MemoryKind, Protocol};
+use relocheck::corpus::Corpus;
 use relocheck::history::History;
 use relocheck::image::Image;
 use tempfile::TempDir;
@@ -174,14 +175,18 @@ fn tamed(command: &str) -> (String, i32) {
     if command.starts_with("relocheck shrink") {
         return (command, 125);
     }
-    let needed: Vec<&str> = if command.contains("--corpus default") {
-        vec!["debian-amd64", "debian-cloud", "debian-686-pae", "debian-cloud-newest"]
+    let of_set = |set: &str| -> Vec<String> {
+        let corpus = Corpus::open(None).expect("the built-in manifest");
+        let entries = corpus.set(set).expect("a set of that name");
+        entries.iter().map(|entry| entry.name.to_string()).collect()
+    };
+    let needed: Vec<String> = if command.contains("--corpus default") {
+        of_set("default")
+    } else if let Some((_, set)) = command.split_once("corpus verify ") {
+        of_set(set.trim())
     } else {
-        command
-            .split_once("corpus path ")
-            .map(|(_, name)| name.trim_end_matches(')'))
-            .into_iter()
-            .collect()
+        let path = command.split_once("corpus path ");
+        path.map(|(_, name)| name.trim_end_matches(')').to_owned()).into_iter().collect()
     };
     let all = needed.iter().all(|entry| kernels::cached(entry).is_ok());
     (command, if all { 0 } else { 125 })

@@ -4,5 +4,4 @@
 
 pub mod blame;
 pub mod rebuild;
-pub use relocheck::mutate::compress;
 pub mod says;

@@ -2,7 +2,7 @@
 //! Damages real bzImages: edits the kernel inside and packs it again, or patches the stub's code.
 
 use relocheck::image::Image;
-pub use relocheck::mutate::rebuild::{edit_kernel, write_stub};
+use relocheck::mutate::rebuild::write_stub;
 
 /// Why a stub cannot be patched.
 #[derive(Debug, thiserror::Error)]

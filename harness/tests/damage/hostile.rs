@@ -9,7 +9,7 @@ use relocheck::image::Compression;
 
 use crate::bench::{CLOUD, Kernel, LOAD, Trials, plain};
 use crate::binary::relocheck;
-use crate::common::compress;
+use relocheck::mutate::compress;
 
 const PAYLOAD_LENGTH: usize = 0x24c;
 const RELOCATABLE_KERNEL: usize = 0x234;

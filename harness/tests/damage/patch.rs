@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Patches of the stub's machine code, told by byte patterns.
 
+use relocheck::mutate::rebuild::write_stub;
+
 use crate::bench::Kernel;
-use crate::common::rebuild::{find_in_stub, patch_stub, pattern, write_stub};
+use crate::common::rebuild::{find_in_stub, patch_stub, pattern};
 
 /// The end of x86_64's `.Lrelocated`: `mov %r15, %rsi; jmp *%rax`, then `hlt; jmp` to it. The page fault handler is gone.
 pub const HAND_OFF: &str = "4c 89 fe ff e0 f4 eb fd";

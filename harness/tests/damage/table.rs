@@ -7,7 +7,7 @@ use relocheck::oracle::{Rule, Verdict};
 use crate::bench::{
     CLOUD, Kernel, LOAD, Trials, assert_says, judge, kaslr, plain, said, unpredictable,
 };
-use crate::common::rebuild::edit_kernel;
+use relocheck::mutate::rebuild::edit_kernel;
 
 const STOPS: &str = "the jump into the kernel";
 

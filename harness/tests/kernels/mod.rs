@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Tests on kernels of the corpus. One that is not in the cache is not tested: that is said on standard error, and the
 //! test counts as ignored. It never counts as passed.
+#![allow(dead_code, reason = "no test file uses all of it")]
 
 use std::path::PathBuf;
 

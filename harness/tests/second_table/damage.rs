@@ -10,7 +10,7 @@ use relocheck::image::{Image, Kernel, RelocKind, WordSize};
 use relocheck::oracle::{Finding, Rule, Subject};
 use relocheck::vmlinux::Vmlinux;
 
-use crate::common::rebuild::edit_kernel;
+use relocheck::mutate::rebuild::edit_kernel;
 
 /// The groups in the order of the file, each with its entries.
 type Groups = Vec<(RelocKind, Vec<u32>)>;
