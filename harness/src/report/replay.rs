@@ -40,7 +40,7 @@ pub fn blame_lines(blame: &Blame) -> Vec<String> {
     if !blame.calls.is_empty() {
         lines.push("  called from".into());
         let shown = blame.calls.iter().take(SHOWN_CALLS);
-        lines.extend(shown.map(|site| format!("    {}", whereabouts(site))));
+        lines.extend(shown.map(|site| format!("    {}: {}", whereabouts(site), site.text)));
         let more = blame.calls.len().saturating_sub(SHOWN_CALLS);
         if more > 0 {
             lines.push(format!("    and {more} more calls"));

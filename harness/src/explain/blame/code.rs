@@ -26,8 +26,6 @@ impl Thing {
     const SEGMENT: u8 = 16;
     const OTHERS: [&str; 8] =
         ["direction flag", "interrupt flag", "cr0", "cr3", "cr4", "gdtr", "idtr", "efer"];
-    /// How many there are.
-    pub const COUNT: usize = 30;
 
     /// The thing that a finding calls by `name`.
     pub fn named(name: &str) -> Option<Thing> {

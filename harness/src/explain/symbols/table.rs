@@ -9,6 +9,9 @@ use crate::range::Range;
 /// So many symbols below an address are asked whether they reach it: labels inside a function are not many.
 const LOOK_BACK: usize = 256;
 
+/// A symbol of unknown size reaches no farther than so many bytes: kallsyms may have those of code only.
+const FARTHEST: u64 = 1 << 20;
+
 /// What a symbol stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SymbolKind {
@@ -83,7 +86,7 @@ impl SymbolTable {
     /// The symbol that `address` lies in.
     ///
     /// That is the one of known size which reaches it and begins last, or else the last one below whose size nobody
-    /// tells. It begins in the same section. Of several with the same address a global function comes before a local one,
+    /// tells, up to a mebibyte from there. It begins in the same section. Of several with the same address a global function comes before a local one,
     /// before data, before a label; then the longer one, then the first by name.
     pub fn lookup(&self, address: u64) -> Option<Named<'_>> {
         let end = self.symbols.partition_point(|symbol| symbol.address <= address);
@@ -91,7 +94,8 @@ impl SymbolTable {
         let below = self.symbols[..end].iter().rev().take_while(|s| s.address >= lowest);
         let reaches = |symbol: &&Symbol| address - symbol.address < symbol.size;
         let covering = below.clone().take(LOOK_BACK).find(reaches);
-        let nearest = || below.clone().next().filter(|symbol| symbol.size == 0);
+        let open = |symbol: &&Symbol| symbol.size == 0 && address - symbol.address < FARTHEST;
+        let nearest = || below.clone().next().filter(open);
         let symbol = covering.or_else(nearest)?;
         Some(Named { symbol, offset: address - symbol.address })
     }

@@ -43,9 +43,8 @@ pub fn read(kernel: &[u8], link: Link) -> Result<SymbolTable, String> {
     let symbols = names.names.into_iter().zip(addresses).filter_map(|(name, address)| {
         let mut letters = name.chars();
         let letter = letters.next()?;
-        // An absolute symbol is a number and no place. One of per-CPU data lies where its segment was linked, near zero.
-        let place = !letter.eq_ignore_ascii_case(&'A');
-        place.then(|| symbol(address, letter, letters.as_str().to_owned()))
+        // Those that are called absolute are per-CPU data, whose segment was linked near zero.
+        Some(symbol(address, letter, letters.as_str().to_owned()))
     });
     Ok(SymbolTable::new(symbols.collect(), Vec::new()))
 }

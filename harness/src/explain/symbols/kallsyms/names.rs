@@ -28,7 +28,7 @@ pub fn find(kernel: &[u8], tokens: &Tokens, align: usize) -> Option<Names> {
         at = at.checked_sub(4)?;
         // The first marker is zero, the second tells how long 256 names are.
         let second = word(kernel, at + 4)? as usize;
-        let first = word(kernel, at)? == 0 && at % align == 0;
+        let first = word(kernel, at)? == 0 && at.is_multiple_of(align);
         if !first || !(2 * PER_MARKER..PER_MARKER * LONGEST_NAME).contains(&second) {
             continue;
         }
