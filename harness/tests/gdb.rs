@@ -192,7 +192,7 @@ impl Bench {
             WordSize::Bits64 => "i386:x86-64",
         };
         let script = format!(
-            "set pagination off\nset confirm off\nset width 0\nset architecture {architecture}\n\
+            "set pagination off\nset confirm off\nset width 0\nset architecture {architecture}\nset remotetimeout 100\n\
              target remote | {RELOCHECK} replay case.toml --gdb - 2>hints.txt\n{commands}\nkill\n"
         );
         std::fs::write(self.folder.path().join("script.gdb"), script)?;

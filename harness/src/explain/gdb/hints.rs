@@ -25,7 +25,11 @@ pub fn text(debuggee: &Debuggee, files: &Files, connect: &str) -> String {
         WordSize::Bits32 => "i386",
         WordSize::Bits64 => "i386:x86-64",
     };
-    let mut text = format!("set architecture {architecture}\n{connect}\n");
+    // gdb gives up on an answer after two seconds, which the verdict on a large kernel takes. And it takes whatever RAM was
+    // filled with for return addresses, as long as there is RAM.
+    let mut text = format!(
+        "set architecture {architecture}\nset remotetimeout 100\nset backtrace limit 20\n{connect}\n"
+    );
     let mut symbols = |what: &str, file: &Path, offset: u64| {
         let _ = writeln!(text, "# {what}\nadd-symbol-file {} -o {offset:#x}", file.display());
     };
