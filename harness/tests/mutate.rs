@@ -91,7 +91,6 @@ fn table_and_payload(image: PathBuf) -> Result<(), Failed> {
         ("duplicated", "table"),
         ("terminator lost", "table"),
         ("text flipped", "memory"),
-        ("gap flipped", "memory"),
         ("e_entry changed", "hand-off"),
     ] {
         let of_kind = by(kind);
