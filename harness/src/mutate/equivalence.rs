@@ -4,28 +4,31 @@
 use std::collections::BTreeMap;
 
 use super::twin::Twin;
-use crate::image::{RelocKind, RelocTable, WordSize};
+use crate::image::{RelocKind, RelocTable, Segment, WordSize};
 use crate::oracle::Subject;
 use crate::reference::fields;
 
 /// What x86_64 maps of the kernel at most (KERNEL_IMAGE_SIZE, asm/page_64_types.h).
 const KERNEL_MAPPING: u64 = 1 << 30;
+/// What parse_elf() wants p_align of an x86_64 kernel to be a multiple of.
+const SEGMENT_ALIGNMENT: u64 = 2 << 20;
 /// No two fields whose places are further apart overlap.
 const WIDEST: u64 = 8;
 
 /// The kernel is the same for a stub, although bytes of its file are not: what the stub reads of it leads to the same bytes
 /// at the same place, and to the same entry point.
 ///
-/// A stub reads only p_type, p_offset, p_paddr, p_filesz and p_align of a program header, and of the ELF header its magic,
-/// e_phoff, e_phnum and e_entry (arch/x86/boot/compressed/misc.c, `parse_elf()`).
+/// A stub reads only p_type, p_offset, p_paddr and p_filesz of a program header, on x86_64 also whether p_align is whole 2 MiB,
+/// and of the ELF header its magic, e_phoff, e_phnum and e_entry (arch/x86/boot/compressed/misc.c, `parse_elf()`).
 pub fn payload(twin: &Twin, mutated: &Subject) -> Option<String> {
     let subject = twin.subject();
     let same = mutated.moved == subject.moved
         && mutated.entry == subject.entry
         && mutated.link == subject.link
         && mutated.table == subject.table;
-    let aligned = mutated.segments.len() == subject.segments.len()
-        && mutated.segments.iter().zip(&subject.segments).all(|(a, b)| a.align == b.align);
+    let whole = |segment: &Segment| segment.align.is_multiple_of(SEGMENT_ALIGNMENT);
+    let aligned = subject.word == WordSize::Bits32
+        || mutated.segments.iter().map(whole).eq(subject.segments.iter().map(whole));
     (same && aligned).then(|| {
         "no stub reads the field, and a segment is moved over it: the reference gives the same kernel in every case"
             .into()

@@ -57,15 +57,21 @@ impl Trace {
             .landing
             .map(|landing| Range::sized(landing.output, subject.moved.len() as u64));
         let dead = dead(subject, setup);
-        let counts = |page: u64| {
-            let page = Range::sized(page, PAGE);
-            kernel.is_some_and(|kernel| kernel.overlaps(page))
-                || !dead.iter().any(|dead| dead.covers(page))
+        // Of a page that the kernel shares with the stub only what is the kernel's.
+        let counted = |page: u64| {
+            let whole = Range::sized(page, PAGE);
+            if !dead.iter().any(|dead| dead.covers(whole)) {
+                return Some(whole);
+            }
+            let kernel = kernel.filter(|kernel| kernel.overlaps(whole))?;
+            Some(Range::new(whole.start.max(kernel.start), whole.end.min(kernel.end)))
         };
-        let pages = outcome.ram.written_pages().into_iter().filter(|page| counts(*page));
-        let pages: BTreeMap<u64, u64> = pages
-            .filter_map(|page| Some((page, digest(outcome.ram.slice(page, PAGE as usize)?))))
-            .collect();
+        let digested = |page: u64| {
+            let range = counted(page)?;
+            Some((page, digest(outcome.ram.slice(range.start, range.len() as usize)?)))
+        };
+        let pages: BTreeMap<u64, u64> =
+            outcome.ram.written_pages().into_iter().filter_map(digested).collect();
         let registers = outcome.registers.clone();
         let handed_off = outcome.end == End::HandOff;
         let mapped = match subject.word {
@@ -192,10 +198,11 @@ fn mapped(
     stretches.into_iter().map(|at| (at, lead(at))).collect()
 }
 
-/// A digest of one page (FNV-1a by words).
+/// A digest of bytes (FNV-1a by words).
 fn digest(bytes: &[u8]) -> u64 {
-    bytes.chunks_exact(8).fold(0xcbf2_9ce4_8422_2325, |hash, word| {
-        let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
-        (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+    bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
     })
 }

@@ -28,7 +28,12 @@ const REGISTERS: [Register; 4] = [
 /// Judges a stub that came to an end by itself.
 pub fn judge(scene: &Scene) -> Option<Finding> {
     let Scene { subject, case, outcome, .. } = scene;
-    let ended = matches!(outcome.end, End::HandOff | End::Halted);
+    // One that stopped without a word may have done so before it came to its console.
+    let ended = match outcome.end {
+        End::HandOff => true,
+        End::Halted => !outcome.serial.is_empty(),
+        _ => false,
+    };
     let base = asked(case).filter(|_| ended && subject.image.stub().serial)?;
     let (expected, actual) = wrong(base, &outcome.ports)?;
     Some(Finding::new(Rule::Ports, format!("serial port {base:#x}"), expected, actual))
