@@ -211,7 +211,7 @@ fn five_levels(space: &Space, case: &mut Case, dice: &mut Dice) {
         case.bios.ebda_segment = dice.of(&[0x9fc0, 0, 0x8000, 0x2001, 0xf000]);
         case.bios.lower_memory_kib = dice.of(&[639, 0, 512, 127, 640]);
     }
-    if dice.once_in(3) {
+    if dice.once_in(2) {
         low_memory(case, dice);
     }
     if space.above_4g && dice.once_in(3) {
@@ -236,12 +236,12 @@ fn low_memory(case: &mut Case, dice: &mut Dice) {
         .retain(|entry| entry.start >= FIRST_MEGABYTE.end || entry.kind != MemoryKind::Usable);
     let low = ends.iter().map(|&(start, end)| crate::case::MemoryEntry::usable(start, end));
     let end = ends.last().map_or(0, |&(_, end)| end).next_multiple_of(PAGE);
-    let reserved =
-        (dice.once_in(2) && (1..0x9_f000).contains(&end)).then_some(crate::case::MemoryEntry {
-            start: end,
-            end: 0x9_fc00,
-            kind: MemoryKind::Reserved,
-        });
+    // Firmware calls the rest reserved.
+    let reserved = (1..0x9_f000).contains(&end).then_some(crate::case::MemoryEntry {
+        start: end,
+        end: 0x9_fc00,
+        kind: MemoryKind::Reserved,
+    });
     case.memory.splice(0..0, low.chain(reserved));
 }
 

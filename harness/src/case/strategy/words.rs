@@ -23,6 +23,9 @@ pub fn command_line(space: &Space, base: &str, dice: &mut Dice) -> Option<String
         let place = |dice: &mut Dice| space.pref_address + dice.below(256) * step(space);
         words.extend((0..2).map(|_| format!("memmap={}M${:#x}", 1 + dice.below(64), place(dice))));
     }
+    if dice.once_in(3) {
+        words.push(format!("hugepagesz=1G hugepages={}", 1 + dice.below(4)));
+    }
     let turn = dice.below(words.len() as u64) as usize;
     words.rotate_left(turn);
     let mut line = words.join(dice.of(&[" ", "  ", "\t"]));
