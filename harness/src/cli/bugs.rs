@@ -8,8 +8,8 @@ use indicatif::ProgressBar;
 use jiff::civil::Date;
 
 use super::bar::bar;
-use super::{Failure, Format, images, output};
-use crate::campaign::bugs::{Bug, Catalogue, Hunt, Quarry, altered, check_twins, hunt};
+use super::{Failure, Format, complain, images, output};
+use crate::campaign::bugs::{Bug, Catalogue, Hunt, Hunted, Quarry, altered, check_twins, hunt};
 use crate::campaign::nightly::KnownIssues;
 use crate::campaign::{Input, Progress};
 use crate::case::Protocols;
@@ -108,9 +108,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let progress = bar(built.len(), "bugs");
     let mut hunted = pool
         .install(|| {
-            hunt(&engine, &built, how, &|bug, _| {
+            hunt(&engine, &built, how, &|bug, hunted| {
                 progress.inc(1);
                 progress.set_message(bug.entry.name.to_string());
+                if progress.is_hidden() {
+                    complain(format_args!("{}: {}", bug.entry.name, brief(hunted)));
+                }
             })
         })
         .into_iter();
@@ -143,6 +146,15 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     };
     output::text(&text, args.output.as_deref())?;
     Ok(report.exit())
+}
+
+/// A word for logs, where no bar is.
+fn brief(hunted: &Hunted) -> String {
+    match hunted {
+        Hunted::Found(caught) => format!("found, case {}", caught.cases()),
+        Hunted::Missed(_) => String::from("missed"),
+        Hunted::Unusable(failure) => failure.message.clone(),
+    }
 }
 
 /// The day of the machine counts for known issues only.

@@ -25,7 +25,6 @@ const PATCHES: &[(&str, &str)] = patches![
     "command-line-before-sanitize",
     "command-line-not-avoided",
     "command-line-not-mapped",
-    "copied-upwards",
     "decompressor-not-avoided",
     "efi-memory-map-ignored",
     "five-to-four-levels-keeps-flags",

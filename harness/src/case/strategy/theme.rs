@@ -211,7 +211,7 @@ fn five_levels(space: &Space, case: &mut Case, dice: &mut Dice) {
         case.bios.ebda_segment = dice.of(&[0x9fc0, 0, 0x8000, 0x2001, 0xf000]);
         case.bios.lower_memory_kib = dice.of(&[639, 0, 512, 127, 640]);
     }
-    if dice.once_in(3) {
+    if dice.once_in(2) {
         low_memory(case, dice);
     }
     if space.above_4g && dice.once_in(3) {
@@ -235,7 +235,14 @@ fn low_memory(case: &mut Case, dice: &mut Dice) {
     case.memory
         .retain(|entry| entry.start >= FIRST_MEGABYTE.end || entry.kind != MemoryKind::Usable);
     let low = ends.iter().map(|&(start, end)| crate::case::MemoryEntry::usable(start, end));
-    case.memory.splice(0..0, low);
+    let end = ends.last().map_or(0, |&(_, end)| end).next_multiple_of(PAGE);
+    // Firmware calls the rest reserved.
+    let reserved = (1..0x9_f000).contains(&end).then_some(crate::case::MemoryEntry {
+        start: end,
+        end: 0x9_fc00,
+        kind: MemoryKind::Reserved,
+    });
+    case.memory.splice(0..0, low.chain(reserved));
 }
 
 fn entry(case: &mut Case, dice: &mut Dice) {
@@ -276,7 +283,7 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
     let object = Range::sized(at, dice.of(&[PAGE, 3 * PAGE]));
     let mut room = room(space, case);
     room.take(object);
-    match dice.below(4) {
+    match dice.below(5) {
         0 => case.initrd = Some(Span { start: object.start, end: object.end }),
         1 => {
             let len = (object.len() - SETUP_DATA_HEADER) as u32;
@@ -285,6 +292,7 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
             case.setup_data.push(SetupData { address: object.start, kind, len, points_to });
         }
         2 => chain(space, case, &mut room, dice, Some(object)),
+        3 => case.places.boot_params = object.start,
         _ if case.protocol == Protocol::Bits32 || space.word == WordSize::Bits64 => {
             case.places.command_line = object.start;
         }

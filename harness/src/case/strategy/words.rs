@@ -18,8 +18,13 @@ pub fn command_line(space: &Space, base: &str, dice: &mut Dice) -> Option<String
     for _ in 0..dice.below(7) {
         words.push(word(space, dice));
     }
+    if dice.once_in(2) {
+        // Two that leave room elsewhere, so that it is seen which of them count.
+        let place = |dice: &mut Dice| space.pref_address + dice.below(256) * step(space);
+        words.extend((0..2).map(|_| format!("memmap={}M${:#x}", 1 + dice.below(64), place(dice))));
+    }
     if dice.once_in(3) {
-        words.extend((0..2).map(|_| memmap(space, dice)));
+        words.push(format!("hugepagesz=1G hugepages={}", 1 + dice.below(4)));
     }
     let turn = dice.below(words.len() as u64) as usize;
     words.rotate_left(turn);
@@ -49,17 +54,20 @@ fn word(space: &Space, dice: &mut Dice) -> String {
 
 fn memmap(space: &Space, dice: &mut Dice) -> String {
     let mut items = Vec::new();
-    // Where KASLR may put the kernel.
-    let unit = if space.randomized_end() < GIB { 2 * MIB } else { 4 * MIB };
     for _ in 0..1 + dice.below(3) {
         let sign = dice.of(&["$", "#", "!", "@", ""]);
         let at = match sign {
             "" => String::new(),
-            _ => format!("{:#x}", space.pref_address + dice.below(256) * unit),
+            _ => format!("{:#x}", space.pref_address + dice.below(256) * step(space)),
         };
         items.push(format!("{}{sign}{at}", size(space, dice)));
     }
     format!("memmap={}", items.join(","))
+}
+
+/// Between the places that are named: 256 of them reach as far as KASLR may put a small kernel.
+fn step(space: &Space) -> u64 {
+    if space.randomized_end() < GIB { 2 * MIB } else { 4 * MIB }
 }
 
 /// A size as people write them.
