@@ -12,8 +12,15 @@ use super::compress::{self, Effort};
 use crate::image::{Compression, Image, ImageError};
 
 /// The stub decompresses in place and relies on the length that its payload had when it was linked: it may be longer than
-/// what is read of it by no more than the least margin that any format has (arch/x86/boot/header.S, `z_extra_bytes`).
-const MOST_PADDING: usize = 32 << 10;
+/// what is read of it by no more than the least margin that a format has had, in bytes (arch/x86/boot/header.S,
+/// `z_extra_bytes`).
+fn most_padding(compression: Compression) -> usize {
+    match compression {
+        Compression::Gzip => 32 << 10,
+        _ => 64 << 10,
+    }
+}
+
 /// In more places than this the stub does not have the length of its output: as a constant of its own and, up to 5.19, as an
 /// operand of its start-up code.
 const MOST_LENGTHS: usize = 2;
@@ -93,7 +100,7 @@ pub fn pack(image: &Image, kernel: &[u8]) -> Result<Vec<u8>, RebuildError> {
     let compression = image.payload().compression;
     let lengths = lengths(image, kernel.len())?;
     let (stream, room) = fitting_stream(image, compression, kernel)?;
-    if room - stream.len() > MOST_PADDING {
+    if room - stream.len() > most_padding(compression) {
         return Err(RebuildError::TooSmall { compression, found: stream.len(), room });
     }
     let mut file = with_stream(image, stream, room, kernel);

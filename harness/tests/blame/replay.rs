@@ -78,10 +78,10 @@ fn refused(built: &Built) {
     let case = write_case(folder.path(), &built.image, built);
     let stub = built.stub().to_str().unwrap();
     for (option, file, why) in [
-        ("--vmlinux", stub, "it is of another build: "),
+        ("--vmlinux", stub, "not the vmlinux of this image: "),
         ("--stub", built.vmlinux().to_str().unwrap(), "it is of another build: "),
         ("--system-map", built.config.to_str().unwrap(), "line 1: expected address"),
-        ("--vmlinux", built.config.to_str().unwrap(), "expected an ELF file"),
+        ("--vmlinux", built.config.to_str().unwrap(), "ELF: "),
         ("--vmlinux", "/absent", "No such file"),
     ] {
         let output = relocheck(&["replay", &case, option, file]);

@@ -20,6 +20,9 @@ enum Meaning {
     Itself,
 }
 
+const WITH_BASE: [Meaning; 2] = [Meaning::FromBase, Meaning::Percpu];
+const WITHOUT_BASE: [Meaning; 2] = [Meaning::FromSelf, Meaning::Itself];
+
 /// Finds the addresses of `names`, in their order: those that ascend, and by which `_text` lies where the kernel begins.
 pub fn find(
     kernel: &[u8],
@@ -37,24 +40,22 @@ pub fn find(
     let behind = tokens.end.next_multiple_of(align);
     let before = names.start.checked_sub(bytes + align);
     let with_base = [Some(behind), before].into_iter().flatten();
-    let with_base = with_base.map(|start| (start, base(start + bytes).unwrap_or(0)));
+    let with_base = with_base.filter_map(|start| Some((start, base(start + bytes)?, WITH_BASE)));
     // Without a base nothing but the offsets asks for an alignment.
     let next = tokens.end.next_multiple_of(4);
     let without = [Some(next), Some(behind), names.start.checked_sub(bytes)].into_iter().flatten();
-    let without = without.map(|start| (start, link.map.wrapping_add(link.physical)));
-    with_base.chain(without).find_map(|(start, base)| {
-        [Meaning::FromBase, Meaning::Percpu, Meaning::FromSelf, Meaning::Itself]
-            .into_iter()
-            .find_map(|meaning| {
-                let addresses: Option<Vec<u64>> = (0..count)
-                    .map(|number| {
-                        let at = start + 4 * number;
-                        let offset = word(kernel, at)?;
-                        Some(address(meaning, offset, base, at, link))
-                    })
-                    .collect();
-                addresses.filter(|addresses| fits(addresses, &names.names, link))
-            })
+    let without = without.map(|start| (start, 0, WITHOUT_BASE));
+    with_base.chain(without).find_map(|(start, base, meanings)| {
+        meanings.into_iter().find_map(|meaning| {
+            let addresses: Option<Vec<u64>> = (0..count)
+                .map(|number| {
+                    let at = start + 4 * number;
+                    let offset = word(kernel, at)?;
+                    Some(address(meaning, offset, base, at, link))
+                })
+                .collect();
+            addresses.filter(|addresses| fits(addresses, &names.names, link))
+        })
     })
 }
 
