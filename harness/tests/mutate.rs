@@ -87,17 +87,20 @@ fn table_and_payload(image: PathBuf) -> Result<(), Failed> {
         mutants.iter().filter(|mutant| mutant["kind"] == kind).collect()
     };
     // What a mistake is called, and the rule that has to find it out.
-    for (kind, rule) in [
-        ("dropped", "memory"),
-        ("duplicated", "table"),
-        ("terminator lost", "table"),
-        ("text flipped", "memory"),
-        ("e_entry changed", "hand-off"),
-    ] {
+    let expected: [(&str, &[&str]); 5] = [
+        ("dropped", &["memory"]),
+        ("duplicated", &["table"]),
+        ("terminator lost", &["table"]),
+        ("text flipped", &["memory"]),
+        // The jump goes astray, and may go where no page is mapped.
+        ("e_entry changed", &["hand-off", "fault"]),
+    ];
+    for (kind, rules) in expected {
         let of_kind = by(kind);
         assert!(!of_kind.is_empty(), "no mutant is {kind}");
         for mutant in of_kind {
-            assert_eq!(mutant["finding"]["rule"], rule, "{mutant:#}");
+            let rule = mutant["finding"]["rule"].as_str().expect("a name");
+            assert!(rules.contains(&rule), "{mutant:#}");
         }
     }
     Ok(())

@@ -34,9 +34,26 @@ pub fn judge(scene: &Scene) -> Option<Finding> {
         End::Halted => !outcome.serial.is_empty(),
         _ => false,
     };
-    let base = asked(case).filter(|_| ended && subject.image.stub().serial)?;
+    let base = asked(case).filter(|_| ended && subject.image.stub().serial && stands(scene))?;
     let (expected, actual) = wrong(base, &outcome.ports)?;
     Some(Finding::new(Rule::Ports, format!("serial port {base:#x}"), expected, actual))
+}
+
+/// Whether the command line is what the loader put there, where boot_params say. One that was lost or overwritten on the way
+/// is another rule's matter, and asks for nothing.
+fn stands(scene: &Scene) -> bool {
+    const CMD_LINE_PTR: u64 = 0x228;
+    const EXT_CMD_LINE_PTR: u64 = 0xc8;
+    let Scene { case, setup, outcome, .. } = scene;
+    let line = case.command_line.as_deref().unwrap_or_default().as_bytes();
+    let half = |field: u64| {
+        let bytes = outcome.ram.slice(setup.boot_params.checked_add(field)?, 4)?;
+        Some(u64::from(u32::from_le_bytes(bytes.try_into().ok()?)))
+    };
+    let address =
+        half(CMD_LINE_PTR).zip(half(EXT_CMD_LINE_PTR)).map(|(low, high)| low | high << 32);
+    address == Some(case.places.command_line)
+        && outcome.ram.slice(case.places.command_line, line.len()) == Some(line)
 }
 
 /// The port that the command line asks for, if it does so in a way that leaves no doubt.
