@@ -8,7 +8,6 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use relocheck::corpus::build::Builds;
 use serde_json::Value;
 
-#[allow(dead_code, reason = "builds are not entries of the corpus")]
 mod kernels;
 
 const RELOCHECK: &str = env!("CARGO_BIN_EXE_relocheck");
@@ -64,7 +63,7 @@ fn mutate(image: &PathBuf, arguments: &[&str]) -> Result<Output, Failed> {
 }
 
 fn json(image: &PathBuf, arguments: &[&str]) -> Result<Value, Failed> {
-    let output = mutate(image, &[&["--format", "json", "--consider", "16"], arguments].concat())?;
+    let output = mutate(image, &[&["--format", "json"], arguments].concat())?;
     serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {output:?}").into())
 }
 
@@ -74,7 +73,7 @@ fn number(value: &Value) -> u64 {
 
 /// Every mistake in a table or a kernel is found out, or proved to be none.
 fn table_and_payload(image: PathBuf) -> Result<(), Failed> {
-    let report = json(&image, &["--class", "table,payload", "--count", "21"])?;
+    let report = json(&image, &["--class", "table,payload", "--count", "21", "--consider", "16"])?;
     let classes = report["classes"].as_array().expect("a list");
     assert_eq!(classes.len(), 2);
     for class in classes {
@@ -108,7 +107,7 @@ fn table_and_payload(image: PathBuf) -> Result<(), Failed> {
 
 /// Machine code: every kind of mistake is there, and hardly any that matters is overlooked.
 fn stub(image: PathBuf) -> Result<(), Failed> {
-    let report = json(&image, &["--class", "stub", "--count", "40"])?;
+    let report = json(&image, &["--class", "stub", "--count", "80", "--consider", "16"])?;
     let [class] = &report["classes"].as_array().expect("a list")[..] else {
         return Err("one class".into());
     };

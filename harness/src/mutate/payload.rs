@@ -108,7 +108,9 @@ impl Places {
         taken.sort_by_key(|range| range.start);
         let mut gaps = Vec::new();
         let mut end = 0;
-        for range in taken.iter().cloned().chain([subject.table.offset..subject.table.offset]) {
+        for range in
+            taken.iter().cloned().chain(std::iter::once(subject.table.offset..subject.table.offset))
+        {
             if range.start > end {
                 gaps.push(end..range.start);
             }

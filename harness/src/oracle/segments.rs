@@ -2,12 +2,17 @@
 //! The kernel's segments, before anything runs: linked for the address that the header promises, each at the same
 //! distance between its virtual and its physical address, none over another.
 
+use memchr::memmem;
+
 use super::{Finding, Rule};
 use crate::image::{Image, Kernel, Segment, WordSize};
 use crate::reference::Link;
 
 /// What x86_64 maps from `__START_KERNEL_map` on, at most (KERNEL_IMAGE_SIZE, asm/page_64_types.h).
 const KERNEL_MAPPING: u64 = 1 << 30;
+
+/// What x86_64 maps the kernel by.
+const LARGE_PAGE: u64 = 2 << 20;
 
 /// Judges the segments of `kernel`.
 pub fn judge(image: &Image, kernel: &Kernel, link: Link) -> Vec<Finding> {
@@ -23,7 +28,20 @@ pub fn judge(image: &Image, kernel: &Kernel, link: Link) -> Vec<Finding> {
         findings.extend(overlap(&kernel.segments));
     }
     findings.extend(displaced);
+    findings.extend(alignment(image, &kernel.segments));
     findings
+}
+
+/// A stub that tests how segments are aligned stops at one that is not (`parse_elf()`,
+/// arch/x86/boot/compressed/misc.c, 4.16, x86_64).
+fn alignment(image: &Image, segments: &[Segment]) -> Option<Finding> {
+    let tests = memmem::find(image.protected_mode(), b"Alignment of LOAD segment isn't multiple");
+    tests?;
+    let (index, segment) =
+        segments.iter().enumerate().find(|(_, segment)| segment.align % LARGE_PAGE != 0)?;
+    let expected = format!("p_align a multiple of {LARGE_PAGE:#x}");
+    let actual = format!("{:#x}", segment.align);
+    Some(Finding::new(Rule::Placement, format!("segment {index}"), expected, actual))
 }
 
 fn link_address(image: &Image, link: Link) -> Option<Finding> {

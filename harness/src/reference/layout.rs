@@ -75,21 +75,30 @@ pub fn moved(
     segments: &[Segment],
     link: Link,
 ) -> Result<Vec<u8>, ReferenceError> {
+    check_moves(payload.len(), segments, link)?;
     let mut buffer = payload;
+    for segment in segments {
+        let source = segment.offset as usize..(segment.offset + segment.filesz) as usize;
+        buffer.copy_within(source, segment.paddr.wrapping_sub(link.physical) as usize);
+    }
+    Ok(buffer)
+}
+
+/// Whether [`moved`] can move the segments of a payload of `len` bytes.
+///
+/// # Errors
+///
+/// A segment whose destination is not within the output.
+pub fn check_moves(len: usize, segments: &[Segment], link: Link) -> Result<(), ReferenceError> {
     for (index, segment) in segments.iter().enumerate() {
         let start = segment.paddr.wrapping_sub(link.physical);
         let end = start.wrapping_add(segment.filesz);
-        let outside = ReferenceError::SegmentOutside { index, start, end, len: buffer.len() };
-        if start > end || end > buffer.len() as u64 {
-            return Err(outside);
+        let source_end = segment.offset.saturating_add(segment.filesz);
+        if start > end || end > len as u64 || source_end > len as u64 {
+            return Err(ReferenceError::SegmentOutside { index, start, end, len });
         }
-        let source = segment.offset as usize..(segment.offset + segment.filesz) as usize;
-        if source.end > buffer.len() {
-            return Err(outside);
-        }
-        buffer.copy_within(source, start as usize);
     }
-    Ok(buffer)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub use derive::{DeriveError, Derived, Entry, type_name};
 pub use hand_over::HandOver;
 pub use inputs::{Cpu, Inputs, Memory, Passed};
 pub use kaslr::{Area, Choice, Prediction};
-pub use layout::{Link, moved};
+pub use layout::{Link, check_moves, moved};
 pub use model::Model;
 pub use paging::Paging;
 pub use placement::{Placement, Refusal, highest_heap, place, unrandomized_virt};

@@ -47,7 +47,7 @@ impl Caught {
 #[derive(Clone, Debug)]
 pub enum Hunted {
     /// A rule spoke that had to.
-    Found(Caught),
+    Found(Box<Caught>),
     /// None did, in all cases; rules that spoke instead, each with the first case.
     Missed(Vec<(Rule, usize)>),
     /// Its kernel cannot be checked.
@@ -78,12 +78,12 @@ fn search(engine: &dyn Engine, bug: &Bug, opened: &Opened, how: Hunt<'_>) -> Hun
     let own = &opened.subject.image_findings;
     if let Some(finding) = own.iter().find(|finding| rules.contains(&finding.rule)) {
         let others = others(own, finding);
-        return Hunted::Found(Caught {
+        return Hunted::Found(Box::new(Caught {
             number: None,
             case: None,
             finding: finding.clone(),
             others,
-        });
+        }));
     }
     let release = opened.subject.image.release().map(|release| release.to_string());
     let mut instead: Vec<(Rule, usize)> = Vec::new();
@@ -97,12 +97,12 @@ fn search(engine: &dyn Engine, bug: &Bug, opened: &Opened, how: Hunt<'_>) -> Hun
         let findings: Vec<Finding> =
             result.judgement.findings.iter().filter(new).cloned().collect();
         if let Some(finding) = findings.iter().find(|finding| rules.contains(&finding.rule)) {
-            return Hunted::Found(Caught {
+            return Hunted::Found(Box::new(Caught {
                 number: Some(number),
                 case: Some(result.case.clone()),
                 finding: finding.clone(),
                 others: others(&findings, finding),
-            });
+            }));
         }
         for finding in findings {
             if !instead.iter().any(|(rule, _)| *rule == finding.rule) {

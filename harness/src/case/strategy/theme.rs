@@ -8,8 +8,8 @@ use super::room::Room;
 use super::{FOUR_GIB, GIB, MIB, Space, words};
 use crate::case::contract::COMMAND_LINE_SIZE;
 use crate::case::{
-    Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MemoryKind, Protocol,
-    SETUP_DATA_HEADER, SetupData, SetupDataKind, Span,
+    Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MemoryEntry, MemoryKind,
+    Protocol, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span,
 };
 use crate::image::WordSize;
 use crate::machine::PAGE;
@@ -78,7 +78,12 @@ impl Theme {
             Theme::Fragments => fragment(space, &mut case, dice),
             Theme::CommandLine => {
                 let base = case.command_line.take().unwrap_or_default();
-                case.command_line = words::command_line(space, &base, dice);
+                if space.above_4g && dice.once_in(2) {
+                    // Room for pages of 1 GiB.
+                    case.memory.push(MemoryEntry::usable(FOUR_GIB, FOUR_GIB + 6 * GIB));
+                }
+                let usable = randomized(space, &case);
+                case.command_line = words::command_line(space, &base, &usable, dice);
                 // Without the word for the serial port only the screen shows why a stub stops.
                 case.screen |= !case.has_console();
             }
@@ -111,6 +116,16 @@ pub fn reach(space: &Space, case: &Case) -> Range {
         WordSize::Bits32 if case.asks_for_kaslr() => Range { end: space.randomized_end(), ..LOW },
         _ => LOW,
     }
+}
+
+/// The memory that KASLR may choose from, where nothing else is in its way.
+fn randomized(space: &Space, case: &Case) -> Vec<Range> {
+    let within = Range { start: space.pref_address, end: space.randomized_end() };
+    let usable = case.memory.iter().filter(|entry| entry.kind == MemoryKind::Usable);
+    usable
+        .map(|entry| Range { start: entry.start.max(within.start), end: entry.end.min(within.end) })
+        .filter(|range| range.start < range.end)
+        .collect()
 }
 
 fn initrd(space: &Space, case: &mut Case, dice: &mut Dice) {
@@ -211,13 +226,13 @@ fn five_levels(space: &Space, case: &mut Case, dice: &mut Dice) {
         case.bios.ebda_segment = dice.of(&[0x9fc0, 0, 0x8000, 0x2001, 0xf000]);
         case.bios.lower_memory_kib = dice.of(&[639, 0, 512, 127, 640]);
     }
-    if dice.once_in(2) {
+    if !dice.once_in(4) {
         low_memory(case, dice);
     }
     if space.above_4g && dice.once_in(3) {
         // What four levels cannot reach; KASLR must know how many there are.
         let start = dice.of(&[1u64 << 46, 1 << 48, (1 << 52) - 4 * GIB]);
-        case.memory.push(crate::case::MemoryEntry::usable(start, start + 4 * GIB));
+        case.memory.push(MemoryEntry::usable(start, start + 4 * GIB));
     }
 }
 
@@ -234,10 +249,10 @@ fn low_memory(case: &mut Case, dice: &mut Dice) {
     ]);
     case.memory
         .retain(|entry| entry.start >= FIRST_MEGABYTE.end || entry.kind != MemoryKind::Usable);
-    let low = ends.iter().map(|&(start, end)| crate::case::MemoryEntry::usable(start, end));
+    let low = ends.iter().map(|&(start, end)| MemoryEntry::usable(start, end));
     let end = ends.last().map_or(0, |&(_, end)| end).next_multiple_of(PAGE);
     // Firmware calls the rest reserved.
-    let reserved = (1..0x9_f000).contains(&end).then_some(crate::case::MemoryEntry {
+    let reserved = (1..0x9_f000).contains(&end).then_some(MemoryEntry {
         start: end,
         end: 0x9_fc00,
         kind: MemoryKind::Reserved,
@@ -271,7 +286,7 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
     if region.end > bounds.end {
         return;
     }
-    case.memory.push(crate::case::MemoryEntry::usable(region.start, region.end));
+    case.memory.push(MemoryEntry::usable(region.start, region.end));
     // Before it, behind it, or on neither side there is room for one slot.
     let at = dice.of(&[
         region.start + space.needed,
@@ -283,7 +298,7 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
     let object = Range::sized(at, dice.of(&[PAGE, 3 * PAGE]));
     let mut room = room(space, case);
     room.take(object);
-    match dice.below(5) {
+    match dice.below(6) {
         0 => case.initrd = Some(Span { start: object.start, end: object.end }),
         1 => {
             let len = (object.len() - SETUP_DATA_HEADER) as u32;
@@ -291,8 +306,8 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
             let points_to = Vec::new();
             case.setup_data.push(SetupData { address: object.start, kind, len, points_to });
         }
-        2 => chain(space, case, &mut room, dice, Some(object)),
-        3 => case.places.boot_params = object.start,
+        2 | 3 => chain(space, case, &mut room, dice, Some(object)),
+        4 => case.places.boot_params = object.start,
         _ if case.protocol == Protocol::Bits32 || space.word == WordSize::Bits64 => {
             case.places.command_line = object.start;
         }
@@ -325,7 +340,7 @@ fn places(space: &Space, case: &mut Case, dice: &mut Dice) {
     if space.above_4g && case.protocol == Protocol::Bits64 && dice.once_in(2) {
         let start = case.memory.iter().map(|e| e.end).max().unwrap_or(0).max(FOUR_GIB);
         let start = start.next_multiple_of(GIB);
-        case.memory.push(crate::case::MemoryEntry::usable(start, start + GIB));
+        case.memory.push(MemoryEntry::usable(start, start + GIB));
     }
     let mut room = room(space, case);
     let bounds = reach(space, case);

@@ -3,28 +3,43 @@
 
 use super::dice::Dice;
 use super::{GIB, MIB, Space};
+use crate::range::Range;
 
 /// The longest command line, in bytes.
 const LONGEST: usize = 2047;
 
 /// Words that a stub looks at, with the numbers drawn; the others must make no difference.
-pub fn command_line(space: &Space, base: &str, dice: &mut Dice) -> Option<String> {
+///
+/// Ranges that must be avoided lie in `usable`, where the stub would choose from.
+pub fn command_line(
+    space: &Space,
+    base: &str,
+    usable: &[Range],
+    dice: &mut Dice,
+) -> Option<String> {
     match dice.below(10) {
         8 => return Some(String::new()),
         9 => return None,
         _ => {}
     }
     let mut words = vec![base.to_owned()];
-    for _ in 0..dice.below(7) {
-        words.push(word(space, dice));
-    }
     if dice.once_in(2) {
-        // Two that leave room elsewhere, so that it is seen which of them count.
-        let place = |dice: &mut Dice| space.pref_address + dice.below(256) * step(space);
-        words.extend((0..2).map(|_| format!("memmap={}M${:#x}", 1 + dice.below(64), place(dice))));
-    }
-    if dice.once_in(3) {
-        words.push(format!("hugepagesz=1G hugepages={}", 1 + dice.below(4)));
+        for _ in 0..dice.below(7) {
+            words.push(word(space, dice));
+        }
+    } else {
+        // Nothing but what takes room away, and leaves some: so it is seen what counts.
+        for _ in 0..2 {
+            let found = (!usable.is_empty()).then(|| dice.of(usable));
+            let from =
+                found.map_or(space.pref_address, |range| range.start.max(space.pref_address));
+            let end = found.map_or(space.randomized_end(), |range| range.end);
+            let at = from + dice.below((end.saturating_sub(from) / MIB).max(1)) * MIB;
+            words.push(format!("memmap={}M${at:#x}", 1 + dice.below(64)));
+        }
+        if dice.once_in(2) {
+            words.push(format!("hugepagesz=1G hugepages={}", 1 + dice.below(4)));
+        }
     }
     let turn = dice.below(words.len() as u64) as usize;
     words.rotate_left(turn);

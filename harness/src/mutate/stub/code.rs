@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The stub's instructions: those that ran, and those that can be reached from them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter};
@@ -84,13 +85,13 @@ fn follow(
             continue;
         }
         let len = decoded.len();
-        if !found.contains_key(&(at, bits)) {
+        if let Entry::Vacant(place) = found.entry((at, bits)) {
             // What overlaps with code that ran is decoded from the wrong byte.
             if (at..at + len).any(|byte| taken.contains(&byte)) {
                 continue;
             }
             taken.extend(at..at + len);
-            found.insert((at, bits), Instruction { at, bits, len, cases: 0, decompressor: false });
+            place.insert(Instruction { at, bits, len, cases: 0, decompressor: false });
         }
         let next = matches!(
             decoded.flow_control(),
