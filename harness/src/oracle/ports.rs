@@ -69,10 +69,13 @@ fn needs_timer(subject: &Subject, case: &Case) -> bool {
 /// A register of a serial port that the command line names.
 fn serial(case: &Case, port: u16) -> Option<Allowed> {
     let line = case.command_line.as_deref()?;
-    if !["earlyprintk=", "console=uart"].iter().any(|word| line.contains(word)) {
-        return None;
-    }
-    let named = |base: &u16| SERIAL.contains(base) || line.contains(&format!("0x{base:x}"));
+    let asks = |word: &&str| ["earlyprintk=", "console=uart"].iter().any(|ask| word.contains(ask));
+    let mut asking = line.split_ascii_whitespace().filter(asks).peekable();
+    asking.peek()?;
+    let numbers =
+        asking.flat_map(|word| word.split(',').filter_map(|item| item.strip_prefix("0x")));
+    let addresses: Vec<u16> = numbers.filter_map(address).collect();
+    let named = |base: &u16| SERIAL.contains(base) || addresses.contains(base);
     let register =
         (0..=5).find(|register| port.checked_sub(*register).is_some_and(|b| named(&b)))?;
     let write = |reads, values| Some(Allowed { reads, writes: Writes::OneOf(values) });
@@ -87,6 +90,12 @@ fn serial(case: &Case, port: u16) -> Option<Allowed> {
         4 => write(false, &[3]),
         _ => Some(Allowed { reads: true, writes: Writes::None }),
     }
+}
+
+/// The port that hex digits name, up to what is none.
+fn address(text: &str) -> Option<u16> {
+    let digits = text.split(|c: char| !c.is_ascii_hexdigit()).next()?;
+    u16::from_str_radix(digits, 16).ok()
 }
 
 /// What was expected and what was found, where that differs.
@@ -132,6 +141,7 @@ mod tests {
         assert!(serial_port("earlyprintk=ttyS0", 0x3fb, 1, &[3, 0x83]));
         assert!(serial_port("earlyprintk=serial,0x1234", 0x1239, 7, &[]));
         assert!(serial_port("console=uart8250,io,0x2f8", 0x2f9, 0, &[0]));
+        assert!(serial_port("mem=0x3fd80482 earlyprintk=ttyS0", 0x3fd, 59, &[]));
         assert!(!serial_port("quiet", 0x3fb, 0, &[3]));
         assert!(!serial_port("earlyprintk=ttyS0", 0x3fb, 0, &[0x13]));
         assert!(!serial_port("earlyprintk=ttyS0", 0x3fd, 1, &[1]));

@@ -78,12 +78,12 @@ impl Theme {
             Theme::Fragments => fragment(space, &mut case, dice),
             Theme::CommandLine => {
                 let base = case.command_line.take().unwrap_or_default();
-                if space.above_4g && dice.once_in(2) {
-                    // Room for pages of 1 GiB.
+                let large_pages = space.above_4g && dice.once_in(2);
+                if large_pages {
                     case.memory.push(MemoryEntry::usable(FOUR_GIB, FOUR_GIB + 6 * GIB));
                 }
                 let usable = randomized(space, &case);
-                case.command_line = words::command_line(space, &base, &usable, dice);
+                case.command_line = words::command_line(space, &base, &usable, large_pages, dice);
                 // Without the word for the serial port only the screen shows why a stub stops.
                 case.screen |= !case.has_console();
             }

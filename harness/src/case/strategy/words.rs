@@ -10,11 +10,13 @@ const LONGEST: usize = 2047;
 
 /// Words that a stub looks at, with the numbers drawn; the others must make no difference.
 ///
-/// Ranges that must be avoided lie in `usable`, where the stub would choose from.
+/// Ranges that must be avoided lie in `usable`, where the stub would choose from. With `large_pages` some of that is for
+/// the kernel's pages of 1 GiB.
 pub fn command_line(
     space: &Space,
     base: &str,
     usable: &[Range],
+    large_pages: bool,
     dice: &mut Dice,
 ) -> Option<String> {
     match dice.below(10) {
@@ -29,17 +31,20 @@ pub fn command_line(
         }
     } else {
         // Nothing but what takes room away, and leaves some: so it is seen what counts.
-        for _ in 0..2 {
-            let found = (!usable.is_empty()).then(|| dice.of(usable));
-            let from =
-                found.map_or(space.pref_address, |range| range.start.max(space.pref_address));
-            let end = found.map_or(space.randomized_end(), |range| range.end);
-            let at = from + dice.below((end.saturating_sub(from) / MIB).max(1)) * MIB;
-            words.push(format!("memmap={}M${at:#x}", 1 + dice.below(64)));
+        let within = |dice: &mut Dice| {
+            let everywhere = [Range { start: space.pref_address, end: space.randomized_end() }];
+            let range = dice.of(if usable.is_empty() { &everywhere } else { usable });
+            range.start + dice.below((range.len() / MIB).max(1)) * MIB
+        };
+        if dice.once_in(3) {
+            words.push(format!("mem={}M", within(dice).div_ceil(MIB)));
+        } else {
+            let size = |dice: &mut Dice| 1 + dice.below(64);
+            words.extend((0..2).map(|_| format!("memmap={}M${:#x}", size(dice), within(dice))));
         }
-        if dice.once_in(2) {
-            words.push(format!("hugepagesz=1G hugepages={}", 1 + dice.below(4)));
-        }
+    }
+    if large_pages {
+        words.push(format!("hugepagesz=1G hugepages={}", 1 + dice.below(4)));
     }
     let turn = dice.below(words.len() as u64) as usize;
     words.rotate_left(turn);
