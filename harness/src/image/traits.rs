@@ -15,8 +15,6 @@ pub struct Traits {
     pub trampoline_on_demand: bool,
     /// `efi_fake_mem=` (arch/x86/boot/compressed/kaslr.c, up to 6.9).
     pub efi_fake_mem: bool,
-    /// `hugepagesz=`, `hugepages=`: x86_64 (kaslr.c).
-    pub huge_pages: bool,
     /// `hugepages=` takes nothing but a number (kaslr.c, 7.2).
     pub strict_huge_pages: bool,
     /// A size multiplies by 1024 once per step of its suffix and may wrap; else it stays at the largest number, and a
@@ -63,7 +61,6 @@ impl Traits {
             five_levels: has("no5lvl"),
             trampoline_on_demand: find(KEEPS_STACK).is_some(),
             efi_fake_mem: has("efi_fake_mem"),
-            huge_pages: has("hugepagesz"),
             strict_huge_pages: has("Failed to parse hugepages="),
             sizes_wrap: parts.iter().any(|part| multiplies_by_steps(part)),
             acpi: has("RSD PTR "),

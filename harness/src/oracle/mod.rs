@@ -18,6 +18,7 @@ mod ports;
 mod repeat;
 mod room;
 mod scene;
+mod screen;
 mod second;
 mod segments;
 mod serial;
@@ -131,6 +132,7 @@ fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
     if ports.is_empty() {
         judgement.findings.extend(serial::judge(scene));
         judgement.findings.extend(text::judge(scene));
+        judgement.findings.extend(screen::judge(scene));
     }
     judgement.findings.extend(ports);
 }

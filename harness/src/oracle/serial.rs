@@ -15,6 +15,8 @@ const ASKED: [(&str, u16); 3] =
 /// 115200 divided by 9600.
 const DIVISOR: u32 = 12;
 
+const LINE_STATUS: u16 = 5;
+
 /// A register: its offset from the base, what it is called, how often it is written, and with what; the order counts.
 type Register = (u16, &'static str, u64, &'static [u32]);
 
@@ -27,6 +29,15 @@ const REGISTERS: [Register; 4] = [
 
 /// Judges a stub that came to an end by itself.
 pub fn judge(scene: &Scene) -> Option<Finding> {
+    let outcome = scene.outcome;
+    let base = in_use(scene)?;
+    let (expected, actual) = wrong(base, &outcome.ports)
+        .or_else(|| asks_often(base, &outcome.ports, &outcome.serial))?;
+    Some(Finding::new(Rule::Ports, format!("serial port {base:#x}"), expected, actual))
+}
+
+/// The port that a stub which came to an end by itself must have set up.
+pub fn in_use(scene: &Scene) -> Option<u16> {
     let Scene { subject, case, outcome, .. } = scene;
     // One that stopped without a word may have done so before it came to its console.
     let ended = match outcome.end {
@@ -34,9 +45,7 @@ pub fn judge(scene: &Scene) -> Option<Finding> {
         End::Halted => !outcome.serial.is_empty(),
         _ => false,
     };
-    let base = asked(case).filter(|_| ended && subject.image.stub().serial && stands(scene))?;
-    let (expected, actual) = wrong(base, &outcome.ports)?;
-    Some(Finding::new(Rule::Ports, format!("serial port {base:#x}"), expected, actual))
+    asked(case).filter(|_| ended && subject.image.stub().serial && stands(scene))
 }
 
 /// Whether the command line is what the loader put there, where boot_params say. One that was lost or overwritten on the way
@@ -86,6 +95,13 @@ fn wrong(base: u16, ports: &BTreeMap<u16, PortUse>) -> Option<(String, String)> 
     })
 }
 
+/// Before each byte the stub asks whether the port is ready, and ours always is.
+fn asks_often(base: u16, ports: &BTreeMap<u16, PortUse>, sent: &[u8]) -> Option<(String, String)> {
+    let asked = ports.get(&(base + LINE_STATUS)).map_or(0, |port| port.reads);
+    let text = |times: u64| format!("asked {times} times whether it is ready");
+    (asked != sent.len() as u64).then(|| (text(sent.len() as u64), text(asked)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +136,15 @@ mod tests {
         ] {
             assert_eq!(asks(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_byte_is_sent_when_the_port_is_ready() {
+        let asked = |reads| BTreeMap::from([(0x3fd, PortUse { reads, ..PortUse::default() })]);
+        assert_eq!(asks_often(0x3f8, &asked(2), b"ab"), None);
+        assert_eq!(asks_often(0x3f8, &BTreeMap::new(), b""), None);
+        assert!(asks_often(0x3f8, &asked(1), b"ab").is_some());
+        assert!(asks_often(0x3f8, &asked(2 * 65535), b"ab").is_some());
     }
 
     #[test]

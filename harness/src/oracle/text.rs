@@ -1,32 +1,54 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What a stub says on a serial port and where it leaves the cursor of the screen (`__putstr()`,
-//! arch/x86/boot/compressed/misc.c): its words stand in it, its lines end with a carriage return and a line feed, and the
-//! cursor is where boot_params say.
+//! What a stub says on a serial port (`__putstr()`, arch/x86/boot/compressed/misc.c): what the reference says, to the letter, if
+//! that can predict it. Else its words stand in the stub, and its lines end with a carriage return and a line feed.
 
 use memchr::memmem;
 
 use super::scene::Scene;
-use super::{Finding, Rule};
-use crate::case::SCREEN_COLUMNS;
+use super::{Finding, Rule, serial};
 use crate::machine::End;
 
-/// Data of the display's controller.
-const DISPLAY_DATA: u16 = 0x3d5;
-const DISPLAY_INDEX: u16 = 0x3d4;
 /// Shorter ones stand anywhere by chance.
 const LEAST_WORD: usize = 3;
 
 /// Judges a stub that came to an end by itself.
-pub fn judge(scene: &Scene) -> Vec<Finding> {
+pub fn judge(scene: &Scene) -> Option<Finding> {
     if !matches!(scene.outcome.end, End::HandOff | End::Halted)
         || scene.subject.image.vintage().is_some()
     {
-        return Vec::new();
+        return None;
     }
-    serial(scene).into_iter().chain(cursor(scene)).collect()
+    let actual = &scene.outcome.serial;
+    let said = predicted(scene).filter(|_| serial::in_use(scene).is_some() || !actual.is_empty());
+    let wrong = match said {
+        Some(said) => differs(&said, actual),
+        None => strange(scene),
+    };
+    let (expected, actual) = wrong?;
+    Some(Finding::new(Rule::Ports, "text on the serial port", expected, actual))
 }
 
-fn serial(scene: &Scene) -> Option<Finding> {
+/// What a stub that comes to its end must have printed.
+pub fn predicted<'a>(scene: &'a Scene) -> Option<&'a str> {
+    let known = scene.hand_over.as_ref().ok()?.text.as_deref();
+    known.filter(|_| scene.outcome.end == End::HandOff)
+}
+
+/// The first line that is another than expected.
+fn differs(said: &str, actual: &[u8]) -> Option<(String, String)> {
+    let expected = said.replace('\n', "\r\n");
+    if expected.as_bytes() == actual {
+        return None;
+    }
+    let lines = |text| str::split_inclusive(text, '\n');
+    let actual = String::from_utf8_lossy(actual);
+    let same = lines(&expected).zip(lines(&actual)).take_while(|(a, b)| a == b).count();
+    let line =
+        |text| lines(text).nth(same).map_or("nothing more".into(), |line| format!("{line:?}"));
+    Some((line(&expected), line(&actual)))
+}
+
+fn strange(scene: &Scene) -> Option<(String, String)> {
     let stub = scene.subject.image.protected_mode();
     let payload = &scene.subject.image.payload().range;
     let stands = |word: &[u8]| {
@@ -36,8 +58,7 @@ fn serial(scene: &Scene) -> Option<Finding> {
             !payload.contains(&at) && apart(before) && apart(stub.get(at + word.len()))
         })
     };
-    let (expected, actual) = wrong(&scene.outcome.serial, stands)?;
-    Some(Finding::new(Rule::Ports, "text on the serial port", expected, actual))
+    wrong(&scene.outcome.serial, stands).map(|(expected, actual)| (expected.into(), actual))
 }
 
 /// What is wrong with a text, of which each word must be one that `stands` somewhere.
@@ -62,28 +83,6 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| word.len() >= LEAST_WORD && word.iter().all(u8::is_ascii_alphabetic))
 }
 
-/// The last thing that is done to the cursor is to put it where boot_params say.
-fn cursor(scene: &Scene) -> Option<Finding> {
-    let Scene { setup, outcome, .. } = scene;
-    let data = outcome.ports.get(&DISPLAY_DATA)?;
-    let index = outcome.ports.get(&DISPLAY_INDEX).map_or(0, |index| index.writes);
-    let place = outcome.ram.slice(setup.boot_params, 2)?;
-    let position = usize::from(place[0]) + SCREEN_COLUMNS * usize::from(place[1]);
-    let halves = [(position >> 8 & 0xff) as u32, (position & 0xff) as u32];
-    let missing = halves.iter().any(|half| !data.values.contains(half));
-    let (expected, actual) = if index != data.writes || index % 2 != 0 {
-        (
-            "as many writes of its data as of its index, in pairs".into(),
-            format!("{} and {index}", data.writes),
-        )
-    } else if missing && !data.more_values {
-        (format!("{:#x} and {:#x} written", halves[0], halves[1]), format!("{:x?}", data.values))
-    } else {
-        return None;
-    };
-    Some(Finding::new(Rule::Ports, "cursor", expected, actual))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +91,15 @@ mod tests {
         let known = ["Physical", "KASLR", "using", "RDRAND", "region"];
         let stands = |word: &[u8]| known.iter().any(|known| known.as_bytes() == word);
         wrong(text.as_bytes(), stands).map(|(expected, _)| expected)
+    }
+
+    #[test]
+    fn the_first_line_that_differs_is_told() {
+        assert_eq!(differs("a\nb\n", b"a\r\nb\r\n"), None);
+        let told = |actual| differs("a\nb\n", actual).unwrap();
+        assert_eq!(told(b"a\r\nc\r\n"), ("\"b\\r\\n\"".into(), "\"c\\r\\n\"".into()));
+        assert_eq!(told(b"a\r\n").1, "nothing more");
+        assert_eq!(told(b"a\r\nb\r\n\r\n").0, "nothing more");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The cursor of the text screen, which the stub keeps in boot_params: what it prints is hashed into KASLR's entropy
-//! (`__putstr()`, arch/x86/boot/compressed/misc.c).
+//! What the stub prints, and the cursor of the text screen, which it keeps in boot_params: so what it prints is hashed into
+//! KASLR's entropy (`__putstr()`, arch/x86/boot/compressed/misc.c).
 
 use std::mem::offset_of;
 
 use linux_raw_sys::bootparam::boot_params;
 
-use super::page::Page;
+use super::inputs::Memory;
+use super::page::{Page, SIZE};
 
 const COLUMN: usize = offset_of!(boot_params, screen_info.orig_x);
 const LINE: usize = offset_of!(boot_params, screen_info.orig_y);
@@ -36,24 +37,54 @@ impl Console {
 
     /// `error_putstr()`.
     pub fn print(self, page: &mut Page, text: &str) {
+        page.say(text);
         if !self.is_on() {
             return;
         }
+        let (column, line) = self.write(page, text, &mut []);
+        page.put_u8(COLUMN, column as u8);
+        page.put_u8(LINE, line as u8);
+    }
+
+    /// Writes all of `text` to a screen, as it is with boot_params `before`: `cells` has two bytes for each place, of which the
+    /// second one is its colour.
+    fn show(self, before: &Page, text: &str, cells: &mut [u8]) {
+        if self.is_on() {
+            self.write(before, text, cells);
+        }
+    }
+
+    /// Writes `text` from the cursor of `page` on, as far as there are cells for it, and returns where the cursor goes.
+    fn write(self, page: &Page, text: &str, cells: &mut [u8]) -> (u32, u32) {
         let (mut column, mut line) = (u32::from(page.u8(COLUMN)), u32::from(page.u8(LINE)));
         for byte in text.bytes() {
             if byte != b'\n' {
+                let cell = 2 * (column + self.columns * line) as usize;
+                if let Some(cell) = cells.get_mut(cell) {
+                    *cell = byte;
+                }
                 column += 1;
             }
             if byte == b'\n' || column >= self.columns {
                 column = 0;
-                // On the last line, and behind it, the text scrolls.
                 if line + 1 < self.lines {
                     line += 1;
+                } else {
+                    // On the last line, and behind it, the text scrolls.
+                    self.scroll(cells);
                 }
             }
         }
-        page.put_u8(COLUMN, column as u8);
-        page.put_u8(LINE, line as u8);
+        (column, line)
+    }
+
+    fn scroll(self, cells: &mut [u8]) {
+        let row = 2 * self.columns as usize;
+        let last = row * (self.lines as usize - 1);
+        if cells.len() >= last + row {
+            cells.copy_within(row..last + row, 0);
+            cells[last..last + row].iter_mut().step_by(2).for_each(|cell| *cell = b' ');
+        }
     }
 
     /// `debug_putstr()`.
@@ -71,9 +102,18 @@ impl Console {
     }
 }
 
+/// Writes what was printed to the screen of the machine whose loader left `memory`: two bytes for each place in `cells`, a
+/// character and its colour. `false` if there are no boot_params, which describe the screen.
+pub fn shown(memory: &dyn Memory, boot_params: u64, text: &str, cells: &mut [u8]) -> bool {
+    let mut bytes = Box::new([0; SIZE]);
+    let known = memory.read(boot_params, &mut bytes[..]);
+    let page = Page::new(bytes);
+    Console::new(&page, false).show(&page, text, cells);
+    known
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::page::SIZE;
     use super::*;
 
     fn after(screen: (u8, u8), cursor: (u8, u8), act: impl FnOnce(Console, &mut Page)) -> (u8, u8) {
@@ -99,6 +139,35 @@ mod tests {
         ] {
             assert_eq!(after((4, 3), cursor, |c, p| c.print(p, text)), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_screen_shows_text_and_keeps_its_colours() {
+        let shown = |cursor: (u8, u8), text: &str| {
+            let mut page = Page::new(Box::new([0; SIZE]));
+            page.put_u8(0x07, 4);
+            page.put_u8(0x0e, 3);
+            page.put_u8(0x00, cursor.0);
+            page.put_u8(0x01, cursor.1);
+            let mut cells: Vec<u8> = b"abcdefghijkl".iter().flat_map(|c| [*c, c - 32]).collect();
+            Console::new(&page, false).show(&page, text, &mut cells);
+            let every_second = |first| cells.iter().skip(first).step_by(2).copied().collect();
+            let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+            (text(every_second(0)), text(every_second(1)))
+        };
+        assert_eq!(shown((1, 1), "12"), ("abcde12hijkl".into(), "ABCDEFGHIJKL".into()));
+        assert_eq!(shown((3, 1), "12"), ("abcdefg12jkl".into(), "ABCDEFGHIJKL".into()));
+        assert_eq!(shown((0, 2), "1\n2"), ("efgh1jkl2   ".into(), "EFGHIJKLIJKL".into()));
+        assert_eq!(shown((9, 9), "1"), ("efghijkl    ".into(), "EFGHIJKLIJKL".into()));
+    }
+
+    #[test]
+    fn all_that_is_printed_is_noted() {
+        let mut page = Page::new(Box::new([0; SIZE]));
+        let console = Console::new(&page, false);
+        console.debug(&mut page, "no");
+        console.warn(&mut page, "yes");
+        assert_eq!(page.said(), "\n\nyes\n\n");
     }
 
     #[test]

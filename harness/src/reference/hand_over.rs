@@ -26,6 +26,8 @@ pub struct HandOver {
     pub bytes: Vec<u8>,
     /// Offsets of those that cannot be predicted.
     pub unknown: Vec<Range<usize>>,
+    /// All that the stub has printed, with a line feed at the end of each line; `None` if that cannot be predicted.
+    pub text: Option<String>,
 }
 
 impl HandOver {
@@ -55,20 +57,21 @@ impl HandOver {
         started.debug("done.\nBooting the kernel");
         if model.traits.tells_entry {
             let digits = model.link.word.bits() as usize / 4;
-            started.debug(&format!(" (entry_offset: 0x{:0>digits$})", ""));
+            started.debug(&format!(" (entry_offset: 0x{:0digits$x})", model.entry_offset));
         }
         started.debug(".\n");
         Ok(HandOver::new(&started.guest.page))
     }
 
     fn new(page: &Page) -> HandOver {
-        HandOver { bytes: page.bytes().to_vec(), unknown: Vec::new() }
+        let text = Some(page.said().to_owned());
+        HandOver { bytes: page.bytes().to_vec(), unknown: Vec::new(), text }
     }
 
     /// All but the cursor.
     pub(super) fn without_cursor(started: &Started) -> HandOver {
         let unknown = if started.console.is_on() { vec![CURSOR] } else { Vec::new() };
-        HandOver { unknown, ..HandOver::new(&started.guest.page) }
+        HandOver { unknown, text: None, ..HandOver::new(&started.guest.page) }
     }
 }
 

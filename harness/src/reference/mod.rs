@@ -25,6 +25,7 @@ mod start;
 mod testing;
 mod vintage;
 
+pub use console::shown;
 pub use derive::{DeriveError, Derived, Entry, type_name};
 pub use hand_over::HandOver;
 pub use inputs::{Cpu, Inputs, Memory, Passed};

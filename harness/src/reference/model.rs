@@ -42,8 +42,15 @@ pub struct Model {
     /// The hash of the build string, from which the one of boot_params goes on.
     pub(super) seed: Option<u64>,
     pub(super) alignment: Option<u64>,
+    /// Bytes that the kernel uses, from its first to the end of its last segment (`kernel_total_size`).
+    pub(super) total: u64,
     /// Room that the kernel needs, in bytes.
     pub(super) needed: u64,
+    /// Length of the compressed kernel, and of what it decompresses to, in bytes.
+    pub(super) input_len: u64,
+    pub(super) output_len: u64,
+    /// The kernel's entry point, counted from its first byte.
+    pub(super) entry_offset: u64,
     /// Offset of the compressed kernel in the stub.
     pub(super) input: Option<u64>,
     pub(super) scratch: Option<u64>,
@@ -87,7 +94,11 @@ impl Model {
             maps_setup_data: link.word == WordSize::Bits64 && number >= MAPS_SETUP_DATA,
             seed: build_str.map(|text| rotate_hash(link.word, 0, &text)),
             alignment: header.kernel_alignment.filter(|a| a.is_power_of_two()).map(u64::from),
+            total,
             needed,
+            input_len: image.payload().range.len() as u64,
+            output_len: kernel.payload.len() as u64,
+            entry_offset: kernel.entry.wrapping_sub(link.physical),
             input: header.payload_offset.map(u64::from),
             scratch: image.startup().scratch,
             end: image.startup().end,
@@ -108,7 +119,7 @@ impl Model {
         inputs: &Inputs<'a>,
     ) -> Result<Prepared<'a>, String> {
         let mut started = Started::page_tables(self, placement, inputs)?;
-        started.extract_kernel(self)?;
+        started.extract_kernel(self, placement)?;
         let mut choice = None;
         let mut hash = 0;
         if started.kaslr {
@@ -131,7 +142,7 @@ impl Model {
             // What KASLR does cannot be said; but all that it does to boot_params is to move the cursor.
             Err(why) => {
                 let mut started = Started::page_tables(self, placement, inputs)?;
-                started.extract_kernel(self)?;
+                started.extract_kernel(self, placement)?;
                 if !started.kaslr {
                     return Err(why);
                 }
@@ -179,7 +190,6 @@ pub(super) mod samples {
         let traits = Traits {
             five_levels: true,
             trampoline_on_demand: true,
-            huge_pages: true,
             sizes_wrap: true,
             acpi: true,
             efi: true,
@@ -199,7 +209,11 @@ pub(super) mod samples {
             maps_setup_data: true,
             seed: Some(rotate_hash(word, 0, b"6.1.0 (a@b) #1\0")),
             alignment: Some(2 * MIB),
+            total: 15 * MIB,
             needed: 16 * MIB,
+            input_len: 3 * MIB,
+            output_len: 14 * MIB,
+            entry_offset: 0x123,
             input: Some(0x400),
             scratch: Some(13),
             end: Some(4 * MIB),

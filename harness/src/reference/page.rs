@@ -9,28 +9,41 @@ use linux_raw_sys::bootparam::{self, boot_params};
 /// Size of boot_params in bytes.
 pub const SIZE: usize = 4096;
 
-/// boot_params at some moment of the stub's run.
+/// boot_params at some moment of the stub's run, and what was printed up to then, which has moved the cursor in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page(Box<[u8; SIZE]>);
+pub struct Page {
+    bytes: Box<[u8; SIZE]>,
+    said: String,
+}
 
 impl Page {
     /// The page with these bytes.
     pub fn new(bytes: Box<[u8; SIZE]>) -> Page {
-        Page(bytes)
+        Page { bytes, said: String::new() }
     }
 
     /// All of it.
     pub fn bytes(&self) -> &[u8; SIZE] {
-        &self.0
+        &self.bytes
+    }
+
+    /// What was printed.
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
+    /// Notes that `text` is printed.
+    pub fn say(&mut self, text: &str) {
+        self.said.push_str(text);
     }
 
     fn array<const N: usize>(&self, offset: usize) -> [u8; N] {
-        self.0[offset..offset + N].try_into().expect("N bytes")
+        self.bytes[offset..offset + N].try_into().expect("N bytes")
     }
 
     /// The byte at `offset`.
     pub fn u8(&self, offset: usize) -> u8 {
-        self.0[offset]
+        self.bytes[offset]
     }
 
     /// The four bytes at `offset`.
@@ -50,17 +63,17 @@ impl Page {
 
     /// Changes the byte at `offset`.
     pub fn put_u8(&mut self, offset: usize, value: u8) {
-        self.0[offset] = value;
+        self.bytes[offset] = value;
     }
 
     /// Changes the four bytes at `offset`.
     pub fn put_u32(&mut self, offset: usize, value: u32) {
-        self.0[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+        self.bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
     }
 
     /// Changes the eight bytes at `offset`.
     pub fn put_u64(&mut self, offset: usize, value: u64) {
-        self.0[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+        self.bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     }
 
     /// `efi_loader_signature`.
@@ -103,9 +116,9 @@ impl Page {
         ];
         let mut clean = Box::new([0; SIZE]);
         for (start, len) in kept {
-            clean[start..start + len].copy_from_slice(&self.0[start..start + len]);
+            clean[start..start + len].copy_from_slice(&self.bytes[start..start + len]);
         }
-        self.0 = clean;
+        self.bytes = clean;
     }
 }
 

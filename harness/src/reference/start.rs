@@ -3,7 +3,7 @@
 //! head_32.S) to the first lines of `extract_kernel()` (misc.c).
 //!
 //! The order is the one of a stub that does as it should: it cleans boot_params up before it reads a pointer from them.
-//! Stubs before 6.13 that look for `no5lvl` earlier read the command line through what the loader may have left there.
+//! Stubs before 6.14 that look for `no5lvl` earlier read the command line through what the loader may have left there.
 
 use std::mem::offset_of;
 
@@ -71,7 +71,11 @@ impl<'a> Started<'a> {
     }
 
     /// Goes on to where the stub chooses a place.
-    pub(super) fn extract_kernel(&mut self, model: &Model) -> Result<(), String> {
+    pub(super) fn extract_kernel(
+        &mut self,
+        model: &Model,
+        placement: &Placement,
+    ) -> Result<(), String> {
         if model.maps_setup_data {
             setup_data::nodes(&self.guest)?;
         }
@@ -82,13 +86,8 @@ impl<'a> Started<'a> {
         let rsdp = rsdp::find(&mut self.guest, model.traits, self.console)?;
         self.guest.page.put_u64(offset_of!(boot_params, acpi_rsdp_addr), rsdp);
         self.debug("early console in extract_kernel\n");
-        for name in ["input_data", "input_len", "output", "output_len"] {
-            self.debug_address(name);
-        }
-        self.debug_address("kernel_total_size");
-        self.debug_address("needed_size");
-        if self.guest.word == WordSize::Bits64 {
-            self.debug_address("trampoline_32bit");
+        if model.verbose {
+            self.tell_addresses(model, placement)?;
         }
         if model.kaslr {
             self.kaslr = self.command_line.as_ref().is_some_and(|l| l.position("nokaslr") == 0);
@@ -98,6 +97,27 @@ impl<'a> Started<'a> {
                 self.guest.page.put_u8(flags, value | KASLR_FLAG);
             } else {
                 self.console.warn(&mut self.guest.page, "KASLR disabled: 'nokaslr' on cmdline.");
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_addresses(&mut self, model: &Model, placement: &Placement) -> Result<(), String> {
+        let offset = model.input.ok_or("payload_offset is absent")?;
+        let copy = placement.copy.ok_or("the size of the stub in memory is not known")?;
+        let trampoline = self.paging.trampoline.map_or(0, |trampoline| trampoline.start);
+        for (name, value) in [
+            ("input_data", copy.wrapping_add(offset)),
+            ("input_len", model.input_len),
+            ("output", placement.output),
+            ("output_len", model.output_len),
+            ("kernel_total_size", model.total),
+            ("needed_size", model.needed),
+            ("trampoline_32bit", trampoline),
+        ] {
+            if name != "trampoline_32bit" || self.guest.word == WordSize::Bits64 {
+                let digits = self.guest.word.bits() as usize / 4;
+                self.debug(&format!("{name}: 0x{:0digits$x}\n", self.guest.long(value)));
             }
         }
         Ok(())
@@ -122,12 +142,6 @@ impl<'a> Started<'a> {
     /// What only a verbose stub says.
     pub fn debug(&mut self, text: &str) {
         self.console.debug(&mut self.guest.page, text);
-    }
-
-    /// `debug_putaddr()`: only the length matters here.
-    fn debug_address(&mut self, name: &str) {
-        let digits = self.guest.word.bits() as usize / 4;
-        self.debug(&format!("{name}: 0x{:0>digits$}\n", ""));
     }
 }
 
@@ -164,7 +178,7 @@ mod tests {
             boot_params: PARAMS,
         };
         let mut started = Started::page_tables(model, &placement, &inputs)?;
-        started.extract_kernel(model)?;
+        started.extract_kernel(model, &placement)?;
         Ok(started.guest.page)
     }
 

@@ -99,7 +99,7 @@ fn no_clean_up(kernel: &Kernel) {
     }
 }
 
-/// Real kernels before 6.13, such as this one, lack c00b413a9626: the upper half of the command
+/// Real kernels before 6.14, such as this one, lack c00b413a9626: the upper half of the command
 /// line's address is garbage.
 fn early_reader(kernel: &Kernel) {
     let judgement = judge(kernel.image.file().to_vec(), &with_garbage(kernel));

@@ -27,6 +27,7 @@ mod repeat;
 mod stub;
 mod stub_i386;
 mod table;
+mod text;
 mod trampoline;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ use bench::Trials;
 fn main() -> ExitCode {
     let mut trials = Trials::new();
     table::add(&mut trials);
+    text::add(&mut trials);
     stub::add(&mut trials);
     stub_i386::add(&mut trials);
     payload::add(&mut trials);

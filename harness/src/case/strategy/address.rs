@@ -57,12 +57,12 @@ pub fn highest(space: &Space, limit: u64, alignment: u64) -> u64 {
     limit.saturating_sub(space.init_size + PAGE) & !(alignment - 1)
 }
 
-/// A load address of this kind; smaller draws are nearer to where the kernel was linked. With `kaslr` most of them leave
-/// KASLR something to choose.
+/// A load address of this kind; smaller draws are nearer to where the kernel was linked. Those that are not far away by
+/// their nature leave room below `limit`.
 pub fn load(
     space: &Space,
     place: Place,
-    kaslr: bool,
+    limit: u64,
     step: proptest::sample::Index,
     pages: u64,
 ) -> u64 {
@@ -71,10 +71,6 @@ pub fn load(
         start + step.index(count) as u64 * unit
     };
     let first = space.pref_address.next_multiple_of(space.kernel_alignment);
-    let limit = match kaslr {
-        true => space.accepted.min(space.randomized_end()),
-        false => space.accepted,
-    };
     let last = highest(space, limit, space.kernel_alignment);
     match place {
         Place::Preferred => space.pref_address,

@@ -223,7 +223,8 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
             let places = address::places(&space);
             let place = places[number % places.len()];
             // One further in each round, so that every theme meets KASLR and its absence.
-            let theme = Theme::ALL[(number + number / Theme::ALL.len()) % Theme::ALL.len()];
+            let round = number / Theme::ALL.len();
+            let theme = Theme::ALL[(number + round) % Theme::ALL.len()];
             let turn = number / 2 + number / places.len();
             let protocol = match place {
                 Place::AboveFourGiB | Place::Top => Protocol::Bits64,
@@ -233,7 +234,13 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
                 Place::LeastAligned => space.least_alignment,
                 _ => space.kernel_alignment,
             };
-            let load = address::load(&space, place, kaslr, step, pages);
+            let limit = match kaslr {
+                // Behind it there is something to choose from.
+                true if theme.needs_room() => space.accepted.min(space.randomized_end() / 4),
+                true => space.accepted.min(space.randomized_end()),
+                false => space.accepted,
+            };
+            let load = address::load(&space, place, limit, step, pages);
             let case = Case {
                 protocol,
                 load,
@@ -241,7 +248,7 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
                 memory: layout::memory(&space, load, alignment, &mut dice),
                 ..base
             };
-            theme.apply(&space, case, &mut dice)
+            theme.apply(&space, case, round, &mut dice)
         })
         .boxed()
 }

@@ -71,8 +71,13 @@ impl Theme {
         Theme::Places,
     ];
 
-    /// Makes `case` one of this theme.
-    pub fn apply(self, space: &Space, mut case: Case, dice: &mut Dice) -> Case {
+    /// Whether it puts something in KASLR's way, for which there has to be a way.
+    pub fn needs_room(self) -> bool {
+        matches!(self, Theme::CommandLine | Theme::SetupData | Theme::Gap)
+    }
+
+    /// Makes `case` one of this theme, which comes up for the `round`th time.
+    pub fn apply(self, space: &Space, mut case: Case, round: usize, dice: &mut Dice) -> Case {
         match self {
             Theme::Plain => {}
             Theme::Fragments => fragment(space, &mut case, dice),
@@ -92,7 +97,7 @@ impl Theme {
             Theme::Tight => tighten(space, &mut case, dice),
             Theme::SetupData => setup_data(space, &mut case, dice),
             Theme::Efi => firmware::efi(space, &mut case, dice),
-            Theme::FiveLevels => five_levels(space, &mut case, dice),
+            Theme::FiveLevels => five_levels(space, &mut case, round, dice),
             Theme::Entry => entry(&mut case, dice),
             Theme::Gap => gap(space, &mut case, dice),
             Theme::Acpi => firmware::acpi(space, &mut case, dice),
@@ -118,9 +123,11 @@ pub fn reach(space: &Space, case: &Case) -> Range {
     }
 }
 
-/// The memory that KASLR may choose from, where nothing else is in its way.
+/// The memory that KASLR may choose from, where nothing else is in its way: from where the kernel would go without it on, or from
+/// 512 MiB on if that is lower (`choose_random_location()`, arch/x86/boot/compressed/kaslr.c).
 fn randomized(space: &Space, case: &Case) -> Vec<Range> {
-    let within = Range { start: space.pref_address, end: space.randomized_end() };
+    let output = space.window(case.load, space.kernel_alignment).start;
+    let within = Range { start: output.min(512 * MIB), end: space.randomized_end() };
     let usable = case.memory.iter().filter(|entry| entry.kind == MemoryKind::Usable);
     usable
         .map(|entry| Range { start: entry.start.max(within.start), end: entry.end.min(within.end) })
@@ -169,6 +176,7 @@ fn chain(
         let kind = dice.of(&[
             SetupDataKind::RngSeed,
             SetupDataKind::Indirect,
+            SetupDataKind::Indirect,
             SetupDataKind::Dtb,
             SetupDataKind::E820Ext,
             SetupDataKind::Pci,
@@ -188,10 +196,10 @@ fn chain(
         let mut points_to = Vec::new();
         if kind == SetupDataKind::Indirect {
             let size = dice.of(&[0x100, 2 * MIB + 8]);
-            let Some(target) = payload.take().or_else(|| room.find(dice, size, unit, bounds))
-            else {
-                break;
-            };
+            // Where kernels go: so it is in their way.
+            let above = Range { start: space.pref_address, ..bounds };
+            let target = payload.take().or_else(|| room.find(dice, size, unit, above));
+            let Some(target) = target else { break };
             points_to.push(Span { start: target.start, end: target.end });
         }
         for _ in 0..areas {
@@ -203,55 +211,66 @@ fn chain(
     }
 }
 
-fn five_levels(space: &Space, case: &mut Case, dice: &mut Dice) {
+fn five_levels(space: &Space, case: &mut Case, round: usize, dice: &mut Dice) {
     if space.word == WordSize::Bits32 {
         return;
     }
-    case.cpu =
-        CpuFeatures { la57: !dice.once_in(5), gib_pages: dice.once_in(2), ..case.cpu.clone() };
-    if case.cpu.la57 && case.protocol == Protocol::Bits64 {
+    let la57 = !dice.once_in(8);
+    case.cpu = CpuFeatures { la57, gib_pages: dice.once_in(2), ..case.cpu.clone() };
+    if la57 && case.protocol == Protocol::Bits64 {
         case.entry.five_levels = dice.once_in(2);
         case.entry.ignored_bits = dice.once_in(2);
     }
-    if dice.once_in(2)
-        && let Some(line) = &mut case.command_line
-    {
-        line.push_str(" no5lvl");
-    }
-    if dice.once_in(4) {
-        case.command_line = None;
-        case.screen = true;
+    // Most stubs have to change the number of levels, and need their trampoline for that.
+    let changes = la57 && !dice.once_in(4);
+    if case.entry.five_levels == changes {
+        forbid_five_levels(case, dice);
     }
     if dice.once_in(3) {
         case.bios.ebda_segment = dice.of(&[0x9fc0, 0, 0x8000, 0x2001, 0xf000]);
         case.bios.lower_memory_kib = dice.of(&[639, 0, 512, 127, 640]);
     }
-    if !dice.once_in(4) {
-        low_memory(case, dice);
-    }
-    if space.above_4g && dice.once_in(3) {
-        // What four levels cannot reach; KASLR must know how many there are.
+    low_memory(case, round);
+    // Every second round has KASLR, which must know how many levels there are: here is what four of them cannot reach.
+    if space.above_4g && round.is_multiple_of(2) && !dice.once_in(4) {
         let start = dice.of(&[1u64 << 46, 1 << 48, (1 << 52) - 4 * GIB]);
         case.memory.push(MemoryEntry::usable(start, start + 4 * GIB));
     }
 }
 
-/// Other entries below 640 KiB, where the stub looks for a place for its trampoline.
-fn low_memory(case: &mut Case, dice: &mut Dice) {
-    let ends = dice.of(&[
-        &[(0, 0x9_0000)][..],
-        &[(0x1000, 0x2000), (0x5_0000, 0x9_fc00)],
-        &[(0, 0x8_1800)],
-        &[(0x2000, 0x8_0000), (0x8_0000, 0x8_1000)],
-        // What the BIOS leaves of the last entry is too small.
-        &[(0, 0x9_0000), (0x9_e000, 0x9_fc00)],
-        &[],
-    ]);
+/// By a word, or by no command line at all, in which the stub does not find that the word is missing.
+fn forbid_five_levels(case: &mut Case, dice: &mut Dice) {
+    match &mut case.command_line {
+        Some(line) if !dice.once_in(3) => line.push_str(" no5lvl"),
+        line => {
+            *line = None;
+            case.screen = true;
+        }
+    }
+}
+
+/// Memory maps below 640 KiB, where the stub looks for a place for its trampoline. `None` is what most PCs have. The rest, up
+/// to the BIOS's own, firmware calls reserved.
+const LOW_MEMORY: [Option<&[(u64, u64)]>; 9] = [
+    Some(&[(0, 0x9_0000)]),
+    None,
+    Some(&[(0x1000, 0x2000), (0x5_0000, 0x9_fc00)]),
+    Some(&[(0, 0x8_1800)]),
+    // What the BIOS leaves of the last entry is too small.
+    Some(&[(0, 0x9_0000), (0x9_e000, 0x9_fc00)]),
+    Some(&[(0x2000, 0x8_0000), (0x8_0000, 0x8_1000)]),
+    Some(&[]),
+    Some(&[(0, 0x7_0000), (0x9_e000, 0x9_fc00)]),
+    Some(&[(0x1000, 0x2_2000)]),
+];
+
+/// Another one of these maps in each round.
+fn low_memory(case: &mut Case, round: usize) {
+    let Some(ends) = LOW_MEMORY[round % LOW_MEMORY.len()] else { return };
     case.memory
         .retain(|entry| entry.start >= FIRST_MEGABYTE.end || entry.kind != MemoryKind::Usable);
     let low = ends.iter().map(|&(start, end)| MemoryEntry::usable(start, end));
     let end = ends.last().map_or(0, |&(_, end)| end).next_multiple_of(PAGE);
-    // Firmware calls the rest reserved.
     let reserved = (1..0x9_f000).contains(&end).then_some(MemoryEntry {
         start: end,
         end: 0x9_fc00,

@@ -25,7 +25,7 @@ pub fn command_line(
         _ => {}
     }
     let mut words = vec![base.to_owned()];
-    if dice.once_in(2) {
+    if dice.once_in(3) {
         for _ in 0..dice.below(7) {
             words.push(word(space, dice));
         }

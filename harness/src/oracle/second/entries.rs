@@ -131,17 +131,16 @@ fn finding(
     Finding::new(Rule::Table, place, expected, actual)
 }
 
-/// Whether the tool that made the image's table may have been one that moves notes: those before 6.13, and of stable
-/// kernels those that were not seen to have the fix (76e9762d6637): 5.10.223, 6.1.176 and 6.12.107 have it.
+/// Whether the tool that made the image's table may have been one that moves notes: those before 6.10, and of stable
+/// kernels those that were not seen to have the fix (76e9762d6637): 5.10.223 and 6.1.176 have it.
 fn may_move_notes(image: &Image) -> bool {
     let Some((major, minor, patch)) = version(image.kernel_version().unwrap_or_default()) else {
         return true;
     };
     match (major, minor) {
         (5, 10) => patch < 223,
-        (6, 12) => patch < 107,
         (6, 1) => patch < 176,
-        newer => newer < (6, 13),
+        newer => newer < (6, 10),
     }
 }
 

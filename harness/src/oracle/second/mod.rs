@@ -21,7 +21,7 @@ pub use twice::{Twice, TwiceError, judge as judge_twice, same_layout};
 pub struct Compared {
     /// Entries that both have.
     pub equal: usize,
-    /// Of those, entries for fields in notes: tools before 6.13 made them.
+    /// Of those, entries for fields in notes: tools before 6.10 made them.
     pub in_notes: usize,
     /// Absolute symbols about which their value decided, as no list knows them.
     pub unlisted: Vec<String>,
@@ -31,7 +31,7 @@ impl Compared {
     /// What people should know of it, one line each.
     pub fn remarks(&self) -> Vec<String> {
         let notes = (self.in_notes > 0).then(|| {
-            format!("{} of the entries move notes, as tools before 6.13 made them", self.in_notes)
+            format!("{} of the entries move notes, as tools before 6.10 made them", self.in_notes)
         });
         let names = self.unlisted.join(", ");
         let unlisted = (!self.unlisted.is_empty())

@@ -50,7 +50,7 @@ pub struct Derived {
     /// All entries, sorted by group and address.
     pub entries: Vec<Entry>,
     /// What relocations of notes would ask for, sorted. Notes are read from the file, not from memory: they must not move.
-    /// Tools before 6.13 moved them nevertheless.
+    /// Tools before 6.10 moved them nevertheless.
     pub notes: Vec<Entry>,
     /// Names of absolute symbols of which no list says whether they move: their value decided. relocs.c refuses them.
     pub unlisted: Vec<String>,

@@ -63,7 +63,7 @@ pub fn read(
         match &argument.name[..] {
             b"--" if value.is_none() => break,
             b"memmap" => parser.regions(Syntax::Memmap, value),
-            name if parser.knows_huge_pages() && contains(name, b"hugepages") => {
+            name if parser.guest.word == WordSize::Bits64 && contains(name, b"hugepages") => {
                 parser.huge_pages(name, value)?;
             }
             b"mem" => {
@@ -88,10 +88,6 @@ pub fn read(
 impl Parser<'_, '_> {
     fn sizes(&self) -> Sizes {
         if self.traits.sizes_wrap { Sizes::Wrap } else { Sizes::Saturate }
-    }
-
-    fn knows_huge_pages(&self) -> bool {
-        self.traits.huge_pages && self.guest.word == WordSize::Bits64
     }
 
     fn lower_to(&mut self, limit: u64) {
@@ -198,7 +194,7 @@ mod tests {
     const END: u64 = 1 << 46;
 
     fn traits() -> Traits {
-        Traits { huge_pages: true, sizes_wrap: true, ..Traits::default() }
+        Traits { sizes_wrap: true, ..Traits::default() }
     }
 
     fn read_as(traits: Traits, word: WordSize, text: &str) -> Limits {
@@ -296,7 +292,6 @@ mod tests {
         }
         let text = "hugepagesz=1G hugepages=3";
         assert_eq!(read_as(traits(), WordSize::Bits32, text).gib_pages, 0);
-        assert_eq!(read_as(Traits::default(), WordSize::Bits64, text).gib_pages, 0);
         let strict = Traits { strict_huge_pages: true, ..traits() };
         assert_eq!(read_as(strict, WordSize::Bits64, "hugepagesz=1G hugepages=3x").gib_pages, 0);
         assert_eq!(read_as(strict, WordSize::Bits64, "hugepagesz=1G hugepages=+3").gib_pages, 3);
