@@ -23,6 +23,8 @@ mod segments;
 mod serial;
 mod subject;
 mod table;
+#[cfg(test)]
+mod testing;
 mod text;
 mod trampoline;
 
