@@ -144,13 +144,12 @@ impl Run {
     /// for 2 MiB each.
     fn map_to_itself(&mut self) {
         let top = self.outcome.registers.cr3;
-        self.write(top, &[0; 4096]);
-        self.write(top, &(top + PAGE | 3).to_le_bytes());
-        for index in 0..512u64 {
-            self.write(top + PAGE + index * 8, &(index << 30 | 0x83).to_le_bytes());
-            self.write(top + 2 * PAGE + index * 8, &(index << 21 | 0x83).to_le_bytes());
-        }
-        self.write(top + PAGE, &(top + 2 * PAGE | 3).to_le_bytes());
+        let each = |size: u64| (0..512).flat_map(move |i| (i * size | 0x83).to_le_bytes());
+        let mut tables: Vec<u8> =
+            [0; PAGE as usize].into_iter().chain(each(1 << 30)).chain(each(2 * MIB)).collect();
+        tables[..8].copy_from_slice(&(top + PAGE | 3).to_le_bytes());
+        tables[PAGE as usize..][..8].copy_from_slice(&(top + 2 * PAGE | 3).to_le_bytes());
+        self.write(top, &tables);
     }
 
     /// Where the entry of the page tables lies that maps 2 MiB at `address`, in the first GiB.
