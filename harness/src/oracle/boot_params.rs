@@ -100,6 +100,8 @@ mod tests {
         assert_eq!(field(0x211), ("hdr.loadflags".into(), 0x211, 0x212));
         assert_eq!(field(0x2d0 + 21).0, "e820_table+0x10");
         assert_eq!(field(0x1f5).0, "hdr+0x0");
+        assert_eq!(field(0x2d0 + 128 * 20 - 1).0, "e820_table+0x9f8");
+        assert_eq!(field(0x2d0 + 128 * 20).0, "offset 0xcd0");
         assert_eq!(field(0xeed), ("offset 0xee8".into(), 0xee8, 0xef0));
     }
 

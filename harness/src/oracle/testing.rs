@@ -208,6 +208,14 @@ impl Run {
 }
 
 #[test]
+fn what_is_wrong_with_the_image_is_said_of_each_run() {
+    let mut run = Run::new(WordSize::Bits64);
+    run.subject.image_findings.push(super::Finding::new(Rule::Table, "table", "a", "b"));
+    run.flip(0x500);
+    assert_eq!(run.said(), ["table: table", "footprint: the loader's BIOS data"]);
+}
+
+#[test]
 fn a_run_in_which_all_is_right_conforms() {
     for word in [WordSize::Bits64, WordSize::Bits32] {
         for run in [Run::new(word), Run::chosen(word)] {

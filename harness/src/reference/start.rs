@@ -241,4 +241,15 @@ mod tests {
         assert_eq!(Passed::read(&memory, PARAMS), Some(passed));
         assert_eq!(Passed::read(&memory, 0xf_ff00), None);
     }
+
+    #[test]
+    fn the_root_of_acpi_is_left_in_boot_params() {
+        let mut memory = memory(b"");
+        let mut root = [0; 36];
+        root[..8].copy_from_slice(b"RSD PTR ");
+        super::super::testing::checksum(&mut root[..20], 8);
+        memory.put(0xe_0000, &root);
+        let page = run(&samples::model(WordSize::Bits64), &memory, false).unwrap();
+        assert_eq!(page.u64(0x70), 0xe_0000);
+    }
 }

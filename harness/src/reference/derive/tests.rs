@@ -123,7 +123,9 @@ fn per_cpu_data_among_the_rest_moves_along() {
     let variable = elf.symbol("this_cpu_off", elf.address(per_cpu) + 0x10, per_cpu);
     elf.reloc(text, 0, PC32, variable);
     elf.reloc(text, 8, X64, variable);
-    assert_eq!(entries(&elf), [(RelocKind::Abs64, 0x8100_0008)]);
+    elf.reloc(per_cpu, 0x20, X64, variable);
+    let own = elf.address(per_cpu) as u32 + 0x20;
+    assert_eq!(entries(&elf), [(RelocKind::Abs64, 0x8100_0008), (RelocKind::Abs64, own)]);
 }
 
 #[test]
