@@ -129,6 +129,11 @@ mod tests {
             ]
         );
         assert!(found.iter().all(|found| found.rule == Rule::BootParams));
+        let mut run = Run::new(WordSize::Bits64);
+        run.flip(at + 0x2d0 + 16);
+        let found = &run.judge().findings[0];
+        assert_eq!(found.place, "e820_table+0x10");
+        assert_eq!(found.expected, "01 00 00 00 00 00 10 00", "eight bytes of it");
     }
 
     #[test]

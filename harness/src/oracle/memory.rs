@@ -153,6 +153,10 @@ mod tests {
         assert!(found.iter().all(|found| found.rule == Rule::Memory));
         assert_eq!(found[1].expected, "cc cc cc cc cc cc cc cc");
         assert_eq!(found[1].actual, "cd cc cc cc cc cc cc cd");
+        let mut run = Run::new(WordSize::Bits64);
+        (0x20..0x34).for_each(|at| run.flip(output + at));
+        let found = &run.judge().findings[0];
+        assert_eq!((found.ranges, found.bytes, found.actual.len()), (1, 20, 8 * 3 - 1));
     }
 
     #[test]

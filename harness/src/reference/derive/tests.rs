@@ -160,6 +160,33 @@ fn the_value_decides_about_absolute_symbols_that_no_list_has() {
 }
 
 #[test]
+fn lists_give_whole_names_beginnings_and_both_ends() {
+    let (mut elf, text, _) = kernel(true);
+    // None of these is on a list: each lacks a part of a name that is.
+    let names = ["xen_elfnote_x", "x_offset", "xen_elfnote_offset", "_jiffies", "x__crc_", "_ends"];
+    for (number, name) in names.iter().enumerate() {
+        let symbol = elf.special(name, 0x1234, ABSOLUTE);
+        elf.reloc(text, 8 * number as u64, X64, symbol);
+    }
+    let mut expected = names;
+    expected.sort_unstable();
+    assert_eq!(derive(&elf).unwrap().unlisted, expected);
+}
+
+#[test]
+fn types_have_the_names_of_the_processor_supplements() {
+    for (word, number, name) in [
+        (WordSize::Bits64, 1, "R_X86_64_64"),
+        (WordSize::Bits64, 42, "R_X86_64_REX_GOTPCRELX"),
+        (WordSize::Bits64, 250, "relocation type 250"),
+        (WordSize::Bits32, 1, "R_386_32"),
+        (WordSize::Bits32, 250, "relocation type 250"),
+    ] {
+        assert_eq!(type_name(word, number), name);
+    }
+}
+
+#[test]
 fn what_is_nowhere_moves_nowhere_on_x86_64() {
     for (bits64, expected) in [(true, 0), (false, 1)] {
         let (mut elf, text, _) = kernel(bits64);

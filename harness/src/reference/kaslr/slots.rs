@@ -87,18 +87,16 @@ impl Slots<'_> {
     /// `process_gb_huge_pages()`.
     fn store_around_gib_pages(&mut self, region: Span) {
         let first = align_up(region.start, GIB);
-        let mut last = region.end() & !(GIB - 1);
+        let last = region.end() & !(GIB - 1);
         if self.gib_pages == 0 || first >= last {
             return self.store(region);
         }
         if first >= region.start.wrapping_add(self.needed) {
             self.store(Span { start: region.start, size: first - region.start });
         }
-        let pages = (last - first) / GIB;
-        if pages > self.gib_pages {
-            last = first + self.gib_pages * GIB;
-        }
-        self.gib_pages = self.gib_pages.saturating_sub(pages);
+        let pages = self.gib_pages.min((last - first) / GIB);
+        self.gib_pages -= pages;
+        let last = first + pages * GIB;
         if region.end() >= last.wrapping_add(self.needed) {
             self.store(Span { start: last, size: region.end() - last });
         }
