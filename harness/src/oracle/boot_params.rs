@@ -98,7 +98,7 @@ mod tests {
     fn small_fields_are_named_as_a_whole_and_large_ones_by_place() {
         assert_eq!(field(0x1e6), ("scratch".into(), 0x1e4, 0x1e8));
         assert_eq!(field(0x211), ("hdr.loadflags".into(), 0x211, 0x212));
-        assert_eq!(field(0x2d0 + 21).0, "e820_table+0x10");
+        assert_eq!(field(0x2d0 + 21), ("e820_table+0x10".into(), 0x2e0, 0xcd0));
         assert_eq!(field(0x1f5).0, "hdr+0x0");
         assert_eq!(field(0x2d0 + 128 * 20 - 1).0, "e820_table+0x9f8");
         assert_eq!(field(0x2d0 + 128 * 20).0, "offset 0xcd0");

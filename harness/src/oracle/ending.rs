@@ -245,6 +245,12 @@ mod tests {
             run.outcome.registers.rip = run.outcome.code.last().unwrap().start + 0x204;
             let finding = &run.judge().findings[0];
             assert_eq!(format!("{}: {}: {}", finding.rule, finding.place, finding.actual), said);
+            let address = match run.outcome.end {
+                End::Fault { address, .. } => address,
+                End::OutsideRam { address, .. } => Some(address),
+                _ => None,
+            };
+            assert_eq!(finding.address, address);
             assert_eq!(run.said().len(), 1);
         }
         let mut run = Run::new(WordSize::Bits64);
@@ -266,5 +272,31 @@ mod tests {
             run.outcome.registers.rip = rip;
             assert_eq!(location(&run.subject, &run.outcome), place);
         }
+    }
+
+    #[test]
+    fn stubs_from_before_2_6_22_stop_in_an_empty_loop() {
+        let stopped = |load: u64, words: &str, serial: &str| {
+            let case = Case { load: load * MIB, ..console() };
+            let mut run = Run::of(super::super::testing::vintage(words), case);
+            run.outcome.end = End::Budget { blocks: 9 };
+            run.outcome.serial = serial.into();
+            let judgement = run.judge();
+            let said = judgement.findings.into_iter().map(|found| found.actual);
+            said.chain(judgement.not_judged).collect::<Vec<_>>()
+        };
+        let text = format!("{TOO_LARGE}\r\n\r\n -- System halted");
+        let endless = "still running after 9 blocks of code";
+        // Their heap may lie up to 512 MiB.
+        assert_eq!(stopped(600, KNOWS, &text), [] as [&str; 0]);
+        assert_eq!(stopped(16, KNOWS, &text), ["stopped: Destination address too large"]);
+        assert_eq!(stopped(600, KNOWS, ""), [endless]);
+        assert_eq!(stopped(16, KNOWS, ""), [endless]);
+        assert_eq!(stopped(16, "", ""), [endless], "none was due");
+        let silent = "the stub stopped, and the case gives it no console to say why";
+        assert_eq!(stopped(600, "", ""), [silent]);
+        // Later ones halt.
+        let newer = at(900, console(), End::Budget { blocks: 9 }, &text, KNOWS);
+        assert_eq!(newer, [format!("the jump into the kernel, not {endless}")]);
     }
 }

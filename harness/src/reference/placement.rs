@@ -133,6 +133,17 @@ mod tests {
         let at = |start| refusal(Range::sized(start, 0x1000), highest_heap(&image, link));
         assert_eq!(at(1 << 45), Refusal::Never);
         assert_eq!(at(1 << 46), Refusal::Must(TOO_LARGE));
+        let narrow = Link { map: 0xc000_0000, word: WordSize::Bits32, ..link };
+        assert_eq!(highest_heap(&image, narrow), (896 << 20) - 1);
+    }
+
+    #[test]
+    fn a_heap_may_begin_at_the_highest_address() {
+        let heap = |start, end| refusal(Range::new(start, end), 0x1000);
+        assert_eq!(heap(0x800, 0x1000), Refusal::Never);
+        assert_eq!(heap(0x1000, 0x1000), Refusal::Never);
+        assert_eq!(heap(0x1000, 0x1001), Refusal::May(TOO_LARGE));
+        assert_eq!(heap(0x1001, 0x1001), Refusal::Must(TOO_LARGE));
     }
 
     /// A kernel linked for 16 MiB in an image of this release.

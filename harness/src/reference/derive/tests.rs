@@ -163,7 +163,15 @@ fn the_value_decides_about_absolute_symbols_that_no_list_has() {
 fn lists_give_whole_names_beginnings_and_both_ends() {
     let (mut elf, text, _) = kernel(true);
     // None of these is on a list: each lacks a part of a name that is.
-    let names = ["xen_elfnote_x", "x_offset", "xen_elfnote_offset", "_jiffies", "x__crc_", "_ends"];
+    let names = [
+        "xen_elfnote_x",
+        "x_offset",
+        "xen_elfnote_offset",
+        "xen_elfnote__offset",
+        "_jiffies",
+        "x__crc_",
+        "_ends",
+    ];
     for (number, name) in names.iter().enumerate() {
         let symbol = elf.special(name, 0x1234, ABSOLUTE);
         elf.reloc(text, 8 * number as u64, X64, symbol);
@@ -171,6 +179,16 @@ fn lists_give_whole_names_beginnings_and_both_ends() {
     let mut expected = names;
     expected.sort_unstable();
     assert_eq!(derive(&elf).unwrap().unlisted, expected);
+}
+
+#[test]
+fn a_hundred_names_without_a_list_are_kept() {
+    let (mut elf, text, _) = kernel(true);
+    for number in 0..110 {
+        let symbol = elf.special(&format!("odd{number}"), 0x1234, ABSOLUTE);
+        elf.reloc(text, 8 * (number % 8), X64, symbol);
+    }
+    assert_eq!(derive(&elf).unwrap().unlisted.len(), 100);
 }
 
 #[test]
