@@ -138,6 +138,19 @@ mod tests {
     }
 
     #[test]
+    fn the_first_relocatable_stubs_leave_512_mib_of_lowmem() {
+        let mut fixture = Fixture::new(Compression::Gzip, &kernel(false, &[0, 0xc100_0008]));
+        fixture.version = 0x209;
+        let mut file = fixture.build();
+        // `lea 0x40(%esi), %esp; call 1f; 1:`, `lea _end(%ebp), %esi; lea _end(%ebx), %edi`
+        let code = b"\x8d\x66\x40\xe8\0\0\0\0\x8d\xb5\0\0\x04\0\x8d\xbb\0\0\x04\0";
+        file[crate::image::fixture::SETUP_SIZE..][..code.len()].copy_from_slice(code);
+        let image = Image::parse(file).unwrap();
+        let link = Link { physical: 0x100_0000, map: 0xc000_0000, word: WordSize::Bits32 };
+        assert_eq!(highest_heap(&image, link), (512 << 20) - 1);
+    }
+
+    #[test]
     fn a_heap_may_begin_at_the_highest_address() {
         let heap = |start, end| refusal(Range::new(start, end), 0x1000);
         assert_eq!(heap(0x800, 0x1000), Refusal::Never);

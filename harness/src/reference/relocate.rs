@@ -146,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn a_loop_without_a_terminator_runs_on_into_the_kernel() {
+        let endless = RelocTable { missing_terminators: 1, ..table(&[]) };
+        let at = |virt| relocate(&mut [0; 4], &endless, WIDE, 0, virt);
+        assert_eq!(at(0x120_0000), Err(ReferenceError::Unterminated));
+        assert!(at(0x100_0000).is_ok(), "nothing is applied");
+    }
+
+    #[test]
     fn entries_outside_are_refused_with_their_value() {
         for entry in [0x8100_0001, 0x80ff_ffff, 0x100_0000, 0x8100_0004] {
             let error = relocate(&mut [0; 4], &table(&[(RelocKind::Abs32, &[entry])]), WIDE, 0, 0);
