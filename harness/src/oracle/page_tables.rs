@@ -169,7 +169,7 @@ mod tests {
     fn a_mapping_leads_to_itself_and_can_be_written() {
         let kernel = 16 * MIB;
         assert_eq!(
-            after(run("6.1.192"), kernel, kernel + 2 * MIB | 0x83),
+            after(run("6.1.192"), kernel, kernel + 2 * MIB + 0x83),
             one("kernel", "mapped to 0x1200000")
         );
         assert_eq!(

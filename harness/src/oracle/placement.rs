@@ -64,9 +64,9 @@ mod tests {
     #[test]
     fn kaslr_chooses_what_its_inputs_make_it_choose() {
         let right = Run::chosen(WordSize::Bits64).judge().landing.unwrap();
-        let said = Run::chosen(WordSize::Bits64).moved(right.output ^ 2 * MIB, right.virt).said();
+        let said = Run::chosen(WordSize::Bits64).moved(right.output ^ (2 * MIB), right.virt).said();
         assert_eq!(said, ["kaslr: output"]);
-        let said = Run::chosen(WordSize::Bits64).moved(right.output, right.virt ^ 2 * MIB).said();
+        let said = Run::chosen(WordSize::Bits64).moved(right.output, right.virt ^ (2 * MIB)).said();
         assert_eq!(said, ["kaslr: virt"]);
     }
 

@@ -155,11 +155,11 @@ impl Run {
     /// for 2 MiB each.
     fn map_to_itself(&mut self) {
         let top = self.outcome.registers.cr3;
-        let each = |size: u64| (0..512).flat_map(move |i| (i * size | 0x83).to_le_bytes());
+        let each = |size: u64| (0..512).flat_map(move |i| (i * size + 0x83).to_le_bytes());
         let mut tables: Vec<u8> =
             [0; PAGE as usize].into_iter().chain(each(1 << 30)).chain(each(2 * MIB)).collect();
-        tables[..8].copy_from_slice(&(top + PAGE | 3).to_le_bytes());
-        tables[PAGE as usize..][..8].copy_from_slice(&(top + 2 * PAGE | 3).to_le_bytes());
+        tables[..8].copy_from_slice(&(top + PAGE + 3).to_le_bytes());
+        tables[PAGE as usize..][..8].copy_from_slice(&(top + 2 * PAGE + 3).to_le_bytes());
         self.write(top, &tables);
     }
 

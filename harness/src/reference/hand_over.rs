@@ -203,13 +203,17 @@ mod tests {
         let mut model = samples::model(WordSize::Bits64);
         let unknown = |model: &Model, memory: &Bytes| after(model, memory, unmoved).unknown;
         let table = efi(80, efi::UNACCEPTED, 0x7000);
-        assert_eq!(unknown(&model, &table), [], "the stub does not know such tables");
+        assert_eq!(unknown(&model, &table), vec![], "the stub does not know such tables");
         model.traits.unaccepted_memory = true;
-        assert_eq!(unknown(&model, &table), [CURSOR]);
-        assert_eq!(unknown(&model, &efi(0, efi::UNACCEPTED, 0x7000)), [], "no screen, no cursor");
-        assert_eq!(unknown(&model, &efi(80, efi::UNACCEPTED, 0)), [], "the table is none");
-        assert_eq!(unknown(&model, &efi(80, efi::ACPI_20, 0x7000)), [], "another table");
-        assert_eq!(unknown(&model, &memory(80)), [], "not EFI");
+        assert_eq!(unknown(&model, &table), vec![CURSOR]);
+        assert_eq!(
+            unknown(&model, &efi(0, efi::UNACCEPTED, 0x7000)),
+            vec![],
+            "no screen, no cursor"
+        );
+        assert_eq!(unknown(&model, &efi(80, efi::UNACCEPTED, 0)), vec![], "the table is none");
+        assert_eq!(unknown(&model, &efi(80, efi::ACPI_20, 0x7000)), vec![], "another table");
+        assert_eq!(unknown(&model, &memory(80)), vec![], "not EFI");
     }
 
     #[test]
