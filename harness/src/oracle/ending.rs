@@ -212,14 +212,14 @@ mod tests {
         run.outcome.end = End::Halted;
         let mut cells = vec![0x07; 2 * SCREEN_COLUMNS * SCREEN_LINES];
         cells.iter_mut().step_by(2).for_each(|cell| *cell = b' ');
-        for (line, text) in [(2, TOO_LARGE), (4, " -- System halted")] {
+        for (line, text) in [(22, TOO_LARGE), (24, " -- System halted")] {
             for (column, byte) in text.bytes().enumerate() {
                 cells[2 * (line * SCREEN_COLUMNS + column)] = byte;
             }
         }
         run.write(SCREEN.start, &cells);
         assert_eq!(run.said(), [] as [&str; 0]);
-        run.flip(SCREEN.start + 2 * 2 * SCREEN_COLUMNS as u64);
+        run.flip(SCREEN.start + 22 * 2 * SCREEN_COLUMNS as u64);
         assert_eq!(run.said().len(), 1);
     }
 

@@ -151,7 +151,8 @@ mod tests {
         ] {
             assert_eq!(after(run("6.1.192"), address, 0), one(place, "not mapped"), "{address:#x}");
         }
-        for address in [0x3_0000, NODE + 2 * MIB, 18 * MIB] {
+        // The stub's copy ends at 24 MiB.
+        for address in [0x3_0000, NODE + 2 * MIB, 18 * MIB, 24 * MIB] {
             assert_eq!(after(run("6.1.192"), address, 0), [], "not needed: {address:#x}");
         }
     }
@@ -203,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn the_page_before_is_not_needed() {
+        let mut run = run("6.1.192");
+        let tables = run.outcome.registers.cr3 - 4 * PAGE;
+        for index in 0..512 {
+            let address = (LINE & !(2 * MIB - 1)) + index * PAGE;
+            let present = u64::from(address != (LINE & !(PAGE - 1)) - PAGE) * 3;
+            run.write(tables + index * 8, &(address | present).to_le_bytes());
+        }
+        run.write(run.entry_for(LINE), &(tables | 3).to_le_bytes());
+        assert_eq!(run.said(), [] as [&str; 0]);
+    }
+
+    #[test]
     fn the_tables_are_the_stubs_own() {
         let mut run = run("6.1.192");
         let window = run.scene().placement.window;
@@ -215,6 +229,7 @@ mod tests {
             run.outcome.registers.cr3 = to | 0x18;
             let expected = one("cr3", &format!("{to:#x}"));
             assert_eq!(run.found(Rule::PageTables), expected[..usize::from(!own)]);
+            assert!(run.judge().findings.iter().all(|found| found.address == Some(to)));
             run = self::run("6.1.192");
         }
     }
