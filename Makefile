@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELOCHECK := $(TARGET)/debug/relocheck
 
-.PHONY: help prerequisites build run test bench lint
+.PHONY: help prerequisites build run test bench lint mutants
 
 help:
 	@echo 'make run            build, fetch four kernels, check each at 16 addresses'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test           lint, then all tests'
 	@echo 'make lint           formatting, clippy, licences of what we depend on'
 	@echo 'make bench          measure speed'
+	@echo 'make mutants        see whether unit tests find mistakes in reference and oracles (an hour)'
 	@echo 'make prerequisites  install what the build needs (as root), or say what to install'
 
 prerequisites:
@@ -61,3 +62,8 @@ test: lint build
 # The dev profile is the one profile there is: the emulator's C core is compiled once.
 bench: prerequisites
 	$(CARGO) bench --locked --profile dev
+
+# Whether our own unit tests would notice a mistake: harness/MUTANTS.md.
+mutants:
+	scripts/mutants reference
+	scripts/mutants oracle

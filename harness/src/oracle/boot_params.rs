@@ -89,14 +89,76 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Run, build, fixture};
     use super::*;
+    use crate::case::Case;
+    use crate::image::WordSize;
 
     #[test]
     fn small_fields_are_named_as_a_whole_and_large_ones_by_place() {
         assert_eq!(field(0x1e6), ("scratch".into(), 0x1e4, 0x1e8));
         assert_eq!(field(0x211), ("hdr.loadflags".into(), 0x211, 0x212));
-        assert_eq!(field(0x2d0 + 21).0, "e820_table+0x10");
+        assert_eq!(field(0x2d0 + 21), ("e820_table+0x10".into(), 0x2e0, 0xcd0));
         assert_eq!(field(0x1f5).0, "hdr+0x0");
+        assert_eq!(field(0x2d0 + 128 * 20 - 1).0, "e820_table+0x9f8");
+        assert_eq!(field(0x2d0 + 128 * 20).0, "offset 0xcd0");
         assert_eq!(field(0xeed), ("offset 0xee8".into(), 0xee8, 0xef0));
+    }
+
+    #[test]
+    fn each_field_is_one_finding_with_its_bytes() {
+        let mut run = Run::new(WordSize::Bits64);
+        let at = run.setup.boot_params;
+        for offset in [0x1e4, 0x1e6, 0x236, 0xff8, 0xfff] {
+            run.flip(at + offset);
+        }
+        let found = run.judge().findings;
+        let shown: Vec<_> = found
+            .iter()
+            .map(|f| {
+                (&f.place[..], f.address.unwrap() - at, f.bytes, &f.expected[..], &f.actual[..])
+            })
+            .collect();
+        let zeros = "00 00 00 00 00 00 00 00";
+        assert_eq!(
+            shown,
+            [
+                ("scratch", 0x1e4, 2, "0b 00 00 01", "0a 00 01 01"),
+                ("hdr.xloadflags", 0x236, 1, "03 00", "02 00"),
+                ("offset 0xff8", 0xff8, 2, zeros, "01 00 00 00 00 00 00 01"),
+            ]
+        );
+        assert!(found.iter().all(|found| found.rule == Rule::BootParams));
+        let mut run = Run::new(WordSize::Bits64);
+        run.flip(at + 0x2d0 + 16);
+        let found = &run.judge().findings[0];
+        assert_eq!(found.place, "e820_table+0x10");
+        assert_eq!(found.expected, "01 00 00 00 00 00 10 00", "eight bytes of it");
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_not_judged() {
+        // Without the string that KASLR hashes first its choice is not known, and so neither is what it prints.
+        let mut fixture = fixture(WordSize::Bits64, "6.1.192", "nokaslr\0");
+        fixture.stub_text = fixture.stub_text.replace("6.1.192 (", "6.1.192_(");
+        let case = Case { command_line: Some("quiet".into()), screen: true, ..Case::default() };
+        let mut run = Run::of(build(fixture), case);
+        assert_eq!(run.said(), [] as [&str; 0]);
+        assert!(run.judge().unpredicted.unwrap().starts_with("KASLR's choice: the build string"));
+        let at = run.setup.boot_params;
+        run.flip(at);
+        run.flip(at + 1);
+        assert_eq!(run.said(), [] as [&str; 0], "the cursor");
+        run.flip(at + 2);
+        assert_eq!(run.said(), ["boot-params: offset 0x0"]);
+    }
+
+    #[test]
+    fn without_a_model_nothing_is_said() {
+        let mut run = Run::new(WordSize::Bits64);
+        run.subject.model = Err("none".into());
+        run.flip(run.setup.boot_params + 0x1e4);
+        assert_eq!(run.said(), [] as [&str; 0]);
+        assert_eq!(run.judge().unpredicted.as_deref(), Some("boot_params: none"));
     }
 }

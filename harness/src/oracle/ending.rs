@@ -125,7 +125,11 @@ fn printable(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{MIB, Run, image};
     use super::*;
+    use crate::case::Case;
+    use crate::image::WordSize;
+    use crate::machine::Access;
 
     #[test]
     fn the_error_is_the_last_line_before_the_halt() {
@@ -133,5 +137,166 @@ mod tests {
         assert_eq!(error_text(serial).as_deref(), Some("Destination address too large"));
         assert_eq!(error_text("Parsing ELF... "), None);
         assert_eq!(error_text(" -- System halted"), None);
+    }
+
+    const TOO_LARGE: &str = "Destination address too large";
+
+    /// What an i386 stub says that ended like this, loaded at so many MiB: its heap may lie up to 896 MiB.
+    fn at(load: u64, case: Case, end: End, serial: &str, words: &str) -> Vec<String> {
+        let case = Case { load: load * MIB, ..case };
+        let mut run = Run::of(image(WordSize::Bits32, "6.1.192", words), case);
+        run.outcome.end = end;
+        run.outcome.serial = serial.replace('\n', "\r\n").into_bytes();
+        let judgement = run.judge();
+        let findings = judgement.findings.into_iter();
+        let said = findings.filter(|f| matches!(f.rule, Rule::Halt | Rule::Fault | Rule::Budget));
+        let said = said.map(|f| format!("{}, not {}", f.expected, f.actual));
+        let said: Vec<String> = said.chain(judgement.not_judged).collect();
+        let refused = said.is_empty() && run.outcome.end == End::Halted;
+        assert_eq!(judgement.refused, refused);
+        said
+    }
+
+    fn console() -> Case {
+        Case { command_line: Some("nokaslr earlyprintk=ttyS0".into()), ..Case::default() }
+    }
+
+    const KNOWS: &str = "nokaslr\0earlyprintk\0";
+
+    #[test]
+    fn a_stub_stops_where_it_must_and_says_why() {
+        let text = format!("\n\n{TOO_LARGE}\n\n -- System halted");
+        let stopped = |load, case, text: &str| at(load, case, End::Halted, text, KNOWS);
+        assert_eq!(stopped(900, console(), &text), [] as [&str; 0]);
+        assert_eq!(
+            stopped(886, console(), &text),
+            ["the jump into the kernel, not stopped: Destination address too large"]
+        );
+        assert_eq!(
+            stopped(900, console(), "\nout of memory\n\n -- System halted"),
+            [format!("to stop: {TOO_LARGE}, not stopped: out of memory")]
+        );
+        assert_eq!(
+            stopped(900, console(), ""),
+            [format!("to stop: {TOO_LARGE}, not stopped without a word")]
+        );
+        assert_eq!(
+            stopped(16, console(), ""),
+            ["the jump into the kernel, not stopped without a word"]
+        );
+        let went_on = |load| at(load, console(), End::HandOff, "", KNOWS);
+        assert_eq!(went_on(900), [format!("to stop: {TOO_LARGE}, not it went on")]);
+        assert_eq!(went_on(886), [] as [&str; 0]);
+        // The heap lies in the stub's last 256 KiB, which here end at the limit: it may do either.
+        assert_eq!(went_on(888), [] as [&str; 0]);
+        assert_eq!(stopped(888, console(), &text), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_stub_without_a_console_may_stop_without_a_word() {
+        let silent = "the stub stopped, and the case gives it no console to say why";
+        let said = |case, words| at(900, case, End::Halted, "", words);
+        assert_eq!(said(Case::default(), KNOWS), [silent]);
+        assert_eq!(said(console(), "nokaslr\0"), [silent], "it does not know the serial port");
+        assert_eq!(said(console(), KNOWS).len(), 1);
+        assert_ne!(said(console(), KNOWS), [silent]);
+        let screen = Case { screen: true, ..Case::default() };
+        assert_ne!(said(screen, "nokaslr\0"), [silent]);
+        assert_ne!(at(16, Case::default(), End::Halted, "", KNOWS), [silent], "none was due");
+    }
+
+    #[test]
+    fn what_stands_on_the_screen_counts() {
+        let case = Case { screen: true, load: 900 * MIB, ..Case::default() };
+        let mut run = Run::of(image(WordSize::Bits32, "6.1.192", "nokaslr\0"), case);
+        run.outcome.end = End::Halted;
+        let mut cells = vec![0x07; 2 * SCREEN_COLUMNS * SCREEN_LINES];
+        cells.iter_mut().step_by(2).for_each(|cell| *cell = b' ');
+        for (line, text) in [(22, TOO_LARGE), (24, " -- System halted")] {
+            for (column, byte) in text.bytes().enumerate() {
+                cells[2 * (line * SCREEN_COLUMNS + column)] = byte;
+            }
+        }
+        run.write(SCREEN.start, &cells);
+        assert_eq!(run.said(), [] as [&str; 0]);
+        run.flip(SCREEN.start + 22 * 2 * SCREEN_COLUMNS as u64);
+        assert_eq!(run.said().len(), 1);
+    }
+
+    #[test]
+    fn runs_that_go_astray_are_told_with_their_place() {
+        for (end, said) in [
+            (
+                End::Fault { vector: 6, address: None },
+                "fault: stub+0x204: exception 6 that nobody handles",
+            ),
+            (
+                End::Fault { vector: 14, address: Some(5) },
+                "fault: stub+0x204: page fault at 0x5 that nobody handles",
+            ),
+            (
+                End::OutsideRam { address: 7, access: Access::Write },
+                "fault: stub+0x204: write where the machine has no memory",
+            ),
+            (End::Budget { blocks: 9 }, "budget: stub+0x204: still running after 9 blocks of code"),
+        ] {
+            let mut run = Run::new(WordSize::Bits64);
+            run.outcome.end = end;
+            run.outcome.registers.rip = run.outcome.code.last().unwrap().start + 0x204;
+            let finding = &run.judge().findings[0];
+            assert_eq!(format!("{}: {}: {}", finding.rule, finding.place, finding.actual), said);
+            let address = match run.outcome.end {
+                End::Fault { address, .. } => address,
+                End::OutsideRam { address, .. } => Some(address),
+                _ => None,
+            };
+            assert_eq!(finding.address, address);
+            assert_eq!(run.said().len(), 1);
+        }
+        let mut run = Run::new(WordSize::Bits64);
+        run.outcome.end = End::Unsupported("MMX".into());
+        assert_eq!(run.said(), ["MMX"]);
+    }
+
+    #[test]
+    fn a_place_is_counted_from_the_copy_that_it_lies_in() {
+        let mut run = Run::new(WordSize::Bits64);
+        let size = run.subject.image.protected_mode().len() as u64;
+        let last = run.outcome.code.last().unwrap().start;
+        for (rip, place) in [
+            (last + size - 1, format!("stub+{:#x}", size - 1)),
+            (last + size, format!("{:#x}", last + size)),
+            (last - 1, format!("{:#x}", last - 1)),
+            (16 * MIB + 5, "stub+0x5".to_owned()),
+        ] {
+            run.outcome.registers.rip = rip;
+            assert_eq!(location(&run.subject, &run.outcome), place);
+        }
+    }
+
+    #[test]
+    fn stubs_from_before_2_6_22_stop_in_an_empty_loop() {
+        let stopped = |load: u64, words: &str, serial: &str| {
+            let case = Case { load: load * MIB, ..console() };
+            let mut run = Run::of(super::super::testing::vintage(words), case);
+            run.outcome.end = End::Budget { blocks: 9 };
+            run.outcome.serial = serial.into();
+            let judgement = run.judge();
+            let said = judgement.findings.into_iter().map(|found| found.actual);
+            said.chain(judgement.not_judged).collect::<Vec<_>>()
+        };
+        let text = format!("{TOO_LARGE}\r\n\r\n -- System halted");
+        let endless = "still running after 9 blocks of code";
+        // Their heap may lie up to 512 MiB.
+        assert_eq!(stopped(600, KNOWS, &text), [] as [&str; 0]);
+        assert_eq!(stopped(16, KNOWS, &text), ["stopped: Destination address too large"]);
+        assert_eq!(stopped(600, KNOWS, ""), [endless]);
+        assert_eq!(stopped(16, KNOWS, ""), [endless]);
+        assert_eq!(stopped(16, "", ""), [endless], "none was due");
+        let silent = "the stub stopped, and the case gives it no console to say why";
+        assert_eq!(stopped(600, "", ""), [silent]);
+        // Later ones halt.
+        let newer = at(900, console(), End::Budget { blocks: 9 }, &text, KNOWS);
+        assert_eq!(newer, [format!("the jump into the kernel, not {endless}")]);
     }
 }

@@ -157,3 +157,31 @@ impl std::fmt::Display for Finding {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_has_a_name_by_which_it_is_found() {
+        for rule in Rule::ALL {
+            assert_eq!(rule.to_string().parse(), Ok(rule));
+            assert_eq!(serde_json::to_string(&rule).unwrap(), format!("{:?}", rule.name()));
+        }
+        assert_eq!(format!("{:>8}", Rule::Fill), "    fill");
+        let error = "memories".parse::<Rule>().unwrap_err();
+        assert!(error.starts_with("no rule is called \"memories\"; there are table, placement"));
+    }
+
+    #[test]
+    fn a_finding_tells_place_and_extent_where_there_are_some() {
+        let plain = Finding::new(Rule::Halt, "stub", "a", "b");
+        let shown = |ranges, bytes, address| {
+            Finding { ranges, bytes, address, ..plain.clone() }.to_string()
+        };
+        assert_eq!(shown(1, 0, None), "halt: stub: expected a, found b");
+        assert_eq!(shown(1, 0, Some(16)), "halt: stub at 0x10: expected a, found b");
+        assert_eq!(shown(1, 3, None), "halt: stub: expected a, found b (1 ranges, 3 bytes)");
+        assert_eq!(shown(2, 0, None), "halt: stub: expected a, found b (2 ranges, 0 bytes)");
+    }
+}

@@ -142,3 +142,159 @@ fn owner(scene: &Scene, address: u64) -> String {
 fn rule(scene: &Scene, address: u64) -> Rule {
     if trampoline::covers(scene, address) { Rule::Trampoline } else { Rule::Footprint }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{MIB, Run, STUB, image};
+    use super::*;
+    use crate::case::{Acpi, Case, Efi, EfiSignature, SetupData, SetupDataKind, Span};
+    use crate::image::WordSize;
+
+    /// RAM that nobody uses.
+    const FREE: u64 = 0x3000_0000;
+
+    /// What is said when the bytes at these addresses are changed.
+    fn flipped(mut run: Run, addresses: &[u64]) -> Vec<String> {
+        for address in addresses {
+            run.flip(*address);
+        }
+        run.said()
+    }
+
+    fn outside() -> Vec<String> {
+        vec!["footprint: RAM outside the permitted memory".to_owned()]
+    }
+
+    /// Loaded 64 KiB above 64 MiB, so the window begins at 66 MiB, behind it.
+    fn apart() -> Run {
+        let case = Case { load: 64 * MIB + 0x1_0000, ..Case::default() };
+        Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0"), case)
+    }
+
+    #[test]
+    fn the_stub_may_write_where_it_lies_and_where_it_moves() {
+        let (load, window) = (apart().case.load, apart().scene().placement.window);
+        assert_eq!(window, Range::sized(66 * MIB, 8 * MIB));
+        for (address, expected) in [
+            (load - 1, outside()),
+            (load, vec![]),
+            (load + STUB - 1, vec![]),
+            (load + STUB, outside()),
+            (window.start - 1, outside()),
+            (window.start + MIB, vec![]),
+            (window.end - 1, vec![]),
+            (window.end, outside()),
+            (FREE, outside()),
+        ] {
+            assert_eq!(flipped(apart(), &[address]), expected, "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn what_lies_there_is_named() {
+        let initrd = Some(Span { start: FREE, end: FREE + 0x1000 });
+        let run = || {
+            let case = Case { initrd, ..Case::default() };
+            Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0"), case)
+        };
+        let trampoline = run().scene().paging.clone().unwrap().trampoline.unwrap();
+        for (address, expected) in [
+            (FREE + 0xfff, "footprint: the loader's initrd"),
+            (FREE + 0x1000, "footprint: RAM outside the permitted memory"),
+            (0x2_0000, "footprint: the loader's command line"),
+            (0x3_0010, "footprint: the loader's GDT"),
+            (0x500, "footprint: the loader's BIOS data"),
+            (SCREEN.start, "footprint: the loader's BIOS and video memory"),
+            (trampoline.start, "trampoline: low memory where the trampoline was"),
+            (trampoline.end - 1, "trampoline: low memory where the trampoline was"),
+            (trampoline.start - 1, "footprint: RAM outside the permitted memory"),
+            (0x1_0000 + 0x21c, "boot-params: hdr.ramdisk_size"),
+        ] {
+            assert_eq!(flipped(run(), &[address]), [expected], "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn a_screen_may_be_written_and_a_trampoline_that_is_not_done() {
+        let screen = Case { screen: true, ..Case::default() };
+        let run = || Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0"), screen.clone());
+        assert_eq!(flipped(run(), &[SCREEN.start, SCREEN.end - 1]), [] as [&str; 0]);
+        assert_eq!(
+            flipped(run(), &[SCREEN.end]),
+            ["footprint: the loader's BIOS and video memory"]
+        );
+        let mut halted = Run::new(WordSize::Bits64);
+        halted.outcome.end = End::Budget { blocks: 1 };
+        let trampoline = halted.scene().paging.clone().unwrap().trampoline.unwrap();
+        let said = flipped(halted, &[trampoline.start]);
+        assert!(said[0].starts_with("budget") && said.len() == 1, "{said:?}");
+    }
+
+    #[test]
+    fn ranges_and_bytes_are_counted() {
+        let mut run = Run::new(WordSize::Bits64);
+        for address in [FREE, FREE + 1, FREE + 9, FREE + 18, FREE + 0xfff, FREE + 0x1000] {
+            run.flip(address);
+        }
+        run.flip(0x500);
+        let found = run.judge().findings;
+        let counted: Vec<_> = found.iter().map(|f| (f.address, f.ranges, f.bytes)).collect();
+        assert_eq!(counted, [(Some(0x500), 1, 1), (Some(FREE), 3, 6)]);
+        let byte = crate::machine::Fill(0).page(FREE)[0];
+        assert_eq!(found[1].expected, format!("{byte:02x}, as the loader left it"));
+        assert_eq!(found[1].actual, format!("{:02x}", byte ^ 1));
+    }
+
+    #[test]
+    fn more_than_eight_kinds_of_places_are_only_counted() {
+        let node = |address, kind| {
+            let points_to = vec![Span { start: 0x2000_0000, end: 0x2000_1000 }];
+            SetupData { address, kind, len: 24, points_to }
+        };
+        let efi = Efi {
+            signature: EfiSignature::EL64,
+            tables: 0x6_0000,
+            map: 0x6_8000,
+            descriptor_size: 48,
+            memory: vec![crate::case::EfiEntry {
+                start: 0,
+                end: 0x1000,
+                kind: crate::case::EfiKind::Reserved,
+                mirror: false,
+                soft_reserved: false,
+            }],
+        };
+        let case = Case {
+            initrd: Some(Span { start: 0x2400_0000, end: 0x2400_1000 }),
+            setup_data: vec![node(0x2800_0000, SetupDataKind::Indirect)],
+            efi: Some(efi),
+            acpi: Some(Acpi { address: 0x2c00_0000, in_boot_params: true, affinity: vec![] }),
+            ..Case::default()
+        };
+        let mut run = Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0"), case);
+        let places = [0x500, 0x2_0000, 0x3_0000, 0x6_0000, 0x6_8000, 0xf_0000, 0x2000_0000];
+        for address in places.into_iter().chain([0x2400_0000, 0x2800_0010, 0x2c00_0010, FREE]) {
+            run.flip(address);
+        }
+        let found = run.judge().findings;
+        assert_eq!(found.len(), SHOWN);
+        assert_eq!(found[SHOWN - 1].place, "the loader's initrd");
+        assert_eq!((found[SHOWN - 1].ranges, found[SHOWN - 1].bytes), (1, 4));
+        assert!(found[..SHOWN - 1].iter().all(|found| found.bytes == 1));
+    }
+
+    #[test]
+    fn the_kernel_may_be_written_where_the_stub_may_put_it() {
+        let start = |run: &Run| run.judge().landing.unwrap().output;
+        let chosen = Run::chosen(WordSize::Bits64);
+        assert!(!chosen.scene().placement.window.contains(start(&chosen)));
+        // The run ends before the kernel starts: it may have been written where it was to go.
+        let mut unfinished = Run::chosen(WordSize::Bits64);
+        unfinished.outcome.end = End::Budget { blocks: 1 };
+        assert_eq!(unfinished.said().len(), 1, "{:?}", unfinished.said());
+        let behind = start(&chosen) + chosen.subject.moved.len() as u64;
+        assert_eq!(flipped(chosen, &[behind]), outside());
+        let said = flipped(unfinished, &[behind]);
+        assert!(said.contains(&outside()[0]), "{said:?}");
+    }
+}

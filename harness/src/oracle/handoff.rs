@@ -101,3 +101,115 @@ fn tables(subject: &Subject, outcome: &Outcome, placement: &Placement) -> Vec<Fi
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Run, STUB, image};
+    use super::*;
+    use crate::case::Case;
+    use crate::machine::Registers;
+
+    type Change = (&'static str, fn(&mut Registers));
+
+    fn found(word: WordSize, change: fn(&mut Registers)) -> Vec<String> {
+        let mut run = Run::new(word);
+        change(&mut run.outcome.registers);
+        let found = run.found(Rule::HandOff);
+        found.into_iter().map(|(place, _)| place).collect()
+    }
+
+    #[test]
+    fn each_register_counts() {
+        let both: [Change; 10] = [
+            ("rip", |r| r.rip += 1),
+            ("rsi", |r| r.general[6] += 1),
+            ("interrupt flag", |r| r.rflags |= FLAG_INTERRUPT),
+            ("direction flag", |r| r.rflags |= FLAG_DIRECTION),
+            ("cr0.PE", |r| r.cr0 &= !CR0_PE),
+            ("cr0.PG", |r| r.cr0 ^= CR0_PG),
+            ("es", |r| r.selectors[0] = 0x20),
+            ("cs", |r| r.selectors[1] = BOOT_DS),
+            ("ss", |r| r.selectors[2] = BOOT_CS),
+            ("ds", |r| r.selectors[3] = 0x28),
+        ];
+        for (place, change) in both {
+            assert_eq!(found(WordSize::Bits64, change), [place]);
+            let narrow = place.replace("rip", "eip").replace("rsi", "esi");
+            assert_eq!(found(WordSize::Bits32, change), [narrow]);
+        }
+        let wide: [Change; 5] = [
+            ("efer.LMA", |r| r.efer = 0),
+            ("cr4.PAE", |r| r.cr4 = 0),
+            ("cr4.LA57", |r| r.cr4 |= CR4_LA57),
+            ("fs", |r| r.selectors[4] = BOOT_CS),
+            ("gs", |r| r.selectors[5] = 1),
+        ];
+        for (place, change) in wide {
+            assert_eq!(found(WordSize::Bits64, change), [place]);
+            assert_eq!(found(WordSize::Bits32, change), [] as [&str; 0], "not on i386: {place}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_read_may_be_anything() {
+        for change in [
+            (|r| r.rflags = 0x46) as fn(&mut Registers),
+            |r| r.general[3] = 7,
+            |r| r.selectors[4..].copy_from_slice(&[BOOT_DS; 2]),
+        ] {
+            for word in [WordSize::Bits64, WordSize::Bits32] {
+                assert_eq!(found(word, change), [] as [&str; 0]);
+            }
+        }
+        assert_eq!(found(WordSize::Bits64, |r| r.selectors[0] = 0), [] as [&str; 0]);
+        assert_eq!(found(WordSize::Bits32, |r| r.selectors[0] = 0), ["es"]);
+    }
+
+    #[test]
+    fn five_levels_are_on_where_they_were_asked_for() {
+        let mut case = Case { command_line: Some("nokaslr".into()), ..Case::default() };
+        case.cpu.la57 = true;
+        let run = Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0no5lvl\0"), case);
+        let found = run.found(Rule::HandOff);
+        assert_eq!(found, [("cr4.LA57".to_owned(), "0x0".to_owned())]);
+    }
+
+    #[test]
+    fn descriptor_tables_lie_in_the_stubs_copy() {
+        let run = Run::new(WordSize::Bits64);
+        let window = run.scene().placement.window;
+        let copy = window.end - STUB;
+        let at = |base, limit| Table { base, limit };
+        for (table, inside) in [
+            (at(copy, 0x2f), true),
+            (at(copy - 1, 0x2f), false),
+            (at(window.end - 0x30, 0x2f), true),
+            (at(window.end - 0x2f, 0x2f), false),
+            (at(window.end, 0x2f), false),
+        ] {
+            let mut run = Run::new(WordSize::Bits64);
+            run.outcome.registers.gdtr = table;
+            let bytes = format!("48 bytes at {:#x}", table.base);
+            let expected = [("gdtr".to_owned(), bytes.clone())];
+            assert_eq!(run.found(Rule::HandOff), expected[..usize::from(!inside)], "{table:x?}");
+            run = Run::new(WordSize::Bits64);
+            run.outcome.registers.idtr = table;
+            let expected = [("idtr".to_owned(), bytes)];
+            assert_eq!(run.found(Rule::HandOff), expected[..usize::from(!inside)], "{table:x?}");
+        }
+        let mut none = Run::new(WordSize::Bits64);
+        none.outcome.registers.idtr = at(0x1234, 0);
+        assert_eq!(none.said(), [] as [&str; 0], "an IDT without a gate is none");
+    }
+
+    #[test]
+    fn stubs_before_5_7_keep_the_loaders_gdt() {
+        for (release, places) in [("5.6.19", &[][..]), ("5.7.0", &["gdtr"]), ("6.0.0", &["gdtr"])] {
+            let image = image(WordSize::Bits64, release, "nokaslr\0");
+            let mut run = Run::of(image, Case::default());
+            run.outcome.registers.gdtr.base = 0x3_0000;
+            let found = run.found(Rule::HandOff);
+            assert_eq!(found.iter().map(|found| &found.0).collect::<Vec<_>>(), places);
+        }
+    }
+}

@@ -48,7 +48,9 @@ pub fn judge(kernels: impl Iterator<Item = (usize, u64)>) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Run;
     use super::*;
+    use crate::image::WordSize;
 
     #[test]
     fn the_odd_ones_are_counted() {
@@ -56,5 +58,23 @@ mod tests {
         assert_eq!(judge([].into_iter()), None);
         let found = judge([(0, 9), (1, 7), (2, 7), (5, 8)].into_iter()).unwrap();
         assert_eq!(found.actual, "others in 2 cases, first in number 0");
+    }
+
+    #[test]
+    fn of_equally_many_those_with_the_first_case_are_right() {
+        let found = judge([(0, 9), (1, 7), (2, 7), (5, 9)].into_iter()).unwrap();
+        assert_eq!(found.actual, "others in 2 cases, first in number 1");
+    }
+
+    #[test]
+    fn relocation_is_undone() {
+        for word in [WordSize::Bits64, WordSize::Bits32] {
+            let run = Run::chosen(word);
+            let landing = run.judge().landing.unwrap();
+            let bytes = run.outcome.ram.slice(landing.output, run.subject.moved.len()).unwrap();
+            assert_ne!(bytes, run.subject.moved);
+            assert_eq!(unrelocated(&run.subject, landing, bytes), Some(run.subject.digest));
+            assert_eq!(unrelocated(&run.subject, landing, &bytes[..4]), None, "too short");
+        }
     }
 }

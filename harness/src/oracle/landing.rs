@@ -130,3 +130,140 @@ fn word(bytes: &[u8], kind: RelocKind, offset: u64) -> Option<u64> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{MIB, Run, build, fixture};
+    use super::*;
+    use crate::case::Case;
+    use crate::image::RelocTable;
+
+    #[test]
+    fn a_kernel_is_found_where_it_lies_and_not_where_the_jump_went() {
+        let landing = |change: fn(&mut Run)| {
+            let mut run = Run::new(WordSize::Bits64).moved(64 * MIB, 18 * MIB);
+            change(&mut run);
+            run.judge().landing.unwrap()
+        };
+        let right = Landing { output: 64 * MIB, virt: 18 * MIB };
+        assert_eq!(landing(|_| ()), right);
+        assert_eq!(landing(|run| run.outcome.registers.rip += 0x12_3456), right, "beside it");
+        // Nothing looks like the kernel: the jump counts.
+        let lost =
+            landing(|run| run.outcome.registers.rip = 0x3000_0000 + run.subject.entry_offset());
+        assert_eq!(lost.output, 0x3000_0000);
+    }
+
+    #[test]
+    fn where_nothing_is_predicted_it_is_looked_for_everywhere() {
+        let mut fixture = fixture(WordSize::Bits64, "6.1.192", "nokaslr\0");
+        fixture.stub_text = fixture.stub_text.replace("6.1.192 (", "6.1.192_(");
+        let case = Case { command_line: Some("quiet".into()), ..Case::default() };
+        let mut run = Run::of(build(fixture), case).moved(64 * MIB, 20 * MIB);
+        run.outcome.registers.rip = 0x10_0000;
+        assert_eq!(run.judge().landing, Some(Landing { output: 64 * MIB, virt: 20 * MIB }));
+    }
+
+    #[test]
+    fn similar_is_what_has_most_of_the_bytes() {
+        let mut run = Run::new(WordSize::Bits64);
+        let whole = run.subject.moved.len();
+        assert_eq!(similarity(&run.subject, &run.outcome, 16 * MIB), whole);
+        run.flip(16 * MIB + 3);
+        run.flip(16 * MIB + 0x100);
+        assert_eq!(similarity(&run.subject, &run.outcome, 16 * MIB), whole - 2);
+        assert_eq!(similarity(&run.subject, &run.outcome, 5 << 40), 0, "no RAM");
+        // A large kernel is sampled: 64 bytes at 64 places.
+        run.subject.moved = vec![0x5a; 1 << 20];
+        run.write(32 * MIB, &vec![0x5a; 1 << 20]);
+        assert_eq!(similarity(&run.subject, &run.outcome, 32 * MIB), SAMPLES * SAMPLE_BYTES);
+        run.flip(32 * MIB + (1 << 14) + 63);
+        run.flip(32 * MIB + (1 << 14) + 64);
+        assert_eq!(similarity(&run.subject, &run.outcome, 32 * MIB), SAMPLES * SAMPLE_BYTES - 1);
+    }
+
+    /// A kernel with 40 fields of each of two kinds, at 16 MiB.
+    fn many_fields() -> Run {
+        let mut run = Run::new(WordSize::Bits64);
+        run.subject.moved = vec![0; 0x1000];
+        let group = |kind, first: u32| crate::image::Group {
+            kind,
+            entries: (0..40).map(|i| 0x8100_0000 + first + i * 8).collect(),
+            first_word: 0,
+        };
+        let groups = vec![group(RelocKind::Abs32, 0), group(RelocKind::Abs64, 0x400)];
+        run.subject.table = RelocTable { groups, ..RelocTable::default() };
+        run.write(16 * MIB, &[0; 0x1000]);
+        run
+    }
+
+    fn put(run: &mut Run, first: u64, values: impl IntoIterator<Item = u64>, width: usize) {
+        for (index, value) in values.into_iter().enumerate() {
+            run.write(16 * MIB + first + index as u64 * 8, &value.to_le_bytes()[..width]);
+        }
+    }
+
+    #[test]
+    fn most_fields_say_by_how_much_the_kernel_moved() {
+        let mut run = many_fields();
+        let moved =
+            |run: &Run, predicted| distance(&run.subject, &run.outcome, 16 * MIB, predicted);
+        assert_eq!(moved(&run, None), Some(0));
+        put(&mut run, 0, [0x20_0000; 40], 4);
+        assert_eq!(moved(&run, None), Some(0), "of equally many the smallest");
+        put(&mut run, 0x400, [0x20_0000; 1], 8);
+        assert_eq!(moved(&run, None), Some(0x20_0000));
+        // Down, in both widths.
+        put(&mut run, 0, [-0x20_0000i64 as u64; 40], 4);
+        put(&mut run, 0x400, [-0x20_0000i64 as u64; 40], 8);
+        assert_eq!(moved(&run, None), Some(-0x20_0000i64 as u64));
+        run.subject.table = RelocTable::default();
+        assert_eq!(moved(&run, None), None);
+        assert_eq!(moved(&run, Some(5)), None);
+    }
+
+    #[test]
+    fn a_predicted_distance_needs_a_sixteenth_of_the_fields() {
+        let mut run = many_fields();
+        let moved =
+            |run: &Run, predicted| distance(&run.subject, &run.outcome, 16 * MIB, predicted);
+        put(&mut run, 0, [7; 40], 4);
+        put(&mut run, 0x400, [9; 4], 8);
+        put(&mut run, 0x420, [7; 36], 8);
+        assert_eq!(moved(&run, Some(9)), Some(7), "four of eighty");
+        put(&mut run, 0x400, [9; 5], 8);
+        assert_eq!(moved(&run, Some(9)), Some(9));
+        assert_eq!(moved(&run, Some(8)), Some(7));
+        assert_eq!(moved(&run, None), Some(7));
+    }
+
+    #[test]
+    fn inverse_fields_move_the_other_way() {
+        let mut run = many_fields();
+        run.subject.table.groups.truncate(1);
+        run.subject.table.groups[0].kind = RelocKind::Inverse32;
+        put(&mut run, 0, [-0x40_0000i64 as u64; 40], 4);
+        assert_eq!(distance(&run.subject, &run.outcome, 16 * MIB, None), Some(0x40_0000));
+    }
+
+    #[test]
+    fn at_most_some_thousand_fields_are_asked() {
+        let mut run = many_fields();
+        run.subject.moved = vec![0; 0x2_0000];
+        run.write(16 * MIB, &[0; 0x2_0000]);
+        run.subject.table.groups.truncate(1);
+        // Twice as many as are asked: every other one, from the last on.
+        run.subject.table.groups[0].entries = (0..0x2000).map(|i| 0x8100_0000 + i * 8).collect();
+        let odd = (0..0x2000).map(|index| if index % 2 == 1 { 0x20_0000 } else { 0 });
+        put(&mut run, 0, odd, 4);
+        assert_eq!(distance(&run.subject, &run.outcome, 16 * MIB, None), Some(0x20_0000));
+    }
+
+    #[test]
+    fn fields_outside_have_no_vote() {
+        assert_eq!(word(&[1, 2, 3, 4, 5], RelocKind::Abs32, 1), Some(0x0504_0302));
+        assert_eq!(word(&[1, 2, 3, 4, 5], RelocKind::Abs32, 2), None);
+        assert_eq!(word(&[1, 2, 3, 4, 5], RelocKind::Inverse32, u64::MAX), None);
+        assert_eq!(word(&[1; 8], RelocKind::Abs64, 0), Some(0x0101_0101_0101_0101));
+    }
+}

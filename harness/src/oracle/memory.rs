@@ -108,7 +108,9 @@ fn bytes(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{MIB, Run};
     use super::*;
+    use crate::image::WordSize;
 
     #[test]
     fn differences_are_found_to_the_byte_and_joined_when_near() {
@@ -123,5 +125,93 @@ mod tests {
             [(0, 4), (100, 101), (CHUNK - 1, CHUNK + 1), (3 * CHUNK - 1, 3 * CHUNK)]
         );
         assert!(differences(&expected, &expected).is_empty());
+    }
+
+    #[test]
+    fn each_part_of_the_kernel_is_one_finding() {
+        let mut run = Run::new(WordSize::Bits64);
+        let output = 16 * MIB;
+        // In the 64-bit field, behind it, and behind the segment.
+        for at in [0x20, 0x27, 0x30, 0x3f, 0x48, 0x150] {
+            run.flip(output + at);
+        }
+        let found = run.judge().findings;
+        let shown: Vec<_> =
+            found.iter().map(|f| (&f.place[..], f.address.unwrap(), f.ranges, f.bytes)).collect();
+        assert_eq!(
+            shown,
+            [
+                ("gap at output+0x48", output + 0x48, 2, 2),
+                (
+                    "segment 0 (r-x) 0xffffffff81000020, field of the 64-bit entry 0x81000020",
+                    output + 0x20,
+                    3,
+                    4
+                ),
+            ]
+        );
+        assert!(found.iter().all(|found| found.rule == Rule::Memory));
+        assert_eq!(found[1].expected, "cc cc cc cc cc cc cc cc");
+        assert_eq!(found[1].actual, "cd cc cc cc cc cc cc cd");
+        let mut run = Run::new(WordSize::Bits64);
+        (0x20..0x34).for_each(|at| run.flip(output + at));
+        let found = &run.judge().findings[0];
+        assert_eq!((found.ranges, found.bytes, found.actual.len()), (1, 20, 8 * 3 - 1));
+    }
+
+    #[test]
+    fn a_field_ends_with_its_last_byte() {
+        let run = Run::new(WordSize::Bits64);
+        let entry =
+            |offset| describe(&run.subject, offset).split_once("entry ").map(|e| e.1.to_owned());
+        for (offset, expected) in [
+            (0x7, None),
+            (0x8, Some("0x81000008")),
+            (0xb, Some("0x81000008")),
+            (0xc, None),
+            (0x13, Some("0x81000010")),
+            (0x14, None),
+            (0x27, Some("0x81000020")),
+            (0x28, None),
+        ] {
+            assert_eq!(entry(offset).as_deref(), expected, "{offset:#x}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_is_told_by_its_bytes_wherever_it_runs() {
+        let plain = Run::new(WordSize::Bits64).judge();
+        let moved = Run::chosen(WordSize::Bits64);
+        assert_eq!(plain.kernel, moved.judge().kernel);
+        assert_eq!(plain.applied.total(), 0);
+        assert_eq!(moved.judge().applied.total(), 3);
+        let mut other = Run::chosen(WordSize::Bits64);
+        let output = other.judge().landing.unwrap().output;
+        other.flip(output + 0x38);
+        let digest = other.judge().kernel;
+        assert!(digest.is_some() && digest != plain.kernel);
+        // The same mistake in a kernel that was not moved.
+        let mut still = Run::new(WordSize::Bits64);
+        still.flip(16 * MIB + 0x38);
+        assert_eq!(still.judge().kernel, digest);
+    }
+
+    #[test]
+    fn a_kernel_outside_of_ram_is_none() {
+        let mut run = Run::new(WordSize::Bits64);
+        run.outcome.registers.rip = 5 << 40;
+        let lost = super::super::Landing { output: 5 << 40, virt: 16 * MIB };
+        let compared = judge(&run.scene(), lost).unwrap();
+        assert_eq!(compared.findings[0].actual, "no RAM there");
+        assert_eq!(compared.findings[0].address, Some(5 << 40));
+        assert_eq!((compared.findings.len(), compared.kernel), (1, None));
+    }
+
+    #[test]
+    fn a_table_that_leaves_the_kernel_cannot_be_applied() {
+        let mut run = Run::chosen(WordSize::Bits64);
+        run.subject.table.groups[0].entries.push(0x8200_0000);
+        let said = run.said();
+        assert_eq!(said, ["relocation table: 32-bit entry 0x82000000 points outside the kernel"]);
     }
 }

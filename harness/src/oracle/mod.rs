@@ -24,6 +24,8 @@ mod segments;
 mod serial;
 mod subject;
 mod table;
+#[cfg(test)]
+mod testing;
 mod text;
 mod trampoline;
 
@@ -157,5 +159,39 @@ fn judge_kernel(judgement: &mut Judgement, scene: &Scene) {
             judgement.findings.extend(found.findings);
         }
         Err(error) => judgement.not_judged.push(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Run;
+    use super::*;
+    use crate::image::WordSize;
+
+    #[test]
+    fn any_finding_decides_and_doubts_come_next() {
+        let finding = || vec![Finding::new(Rule::Halt, "stub", "a", "b")];
+        let verdict = |findings, not_judged: &[&str]| {
+            let not_judged = not_judged.iter().map(|why| why.to_string()).collect();
+            Judgement { findings, not_judged, ..Judgement::default() }.verdict()
+        };
+        assert_eq!(verdict(vec![], &[]), Verdict::Conforms);
+        assert_eq!(verdict(vec![], &["x"]), Verdict::CannotJudge);
+        assert_eq!(verdict(finding(), &["x"]), Verdict::Diverges);
+        assert_eq!(verdict(finding(), &[]), Verdict::Diverges);
+        assert_eq!(format!("{:>13}", Verdict::CannotJudge), " cannot judge");
+        let texts = [Verdict::Conforms, Verdict::Diverges].map(|verdict| verdict.to_string());
+        assert_eq!(texts, ["conforms", "diverges"]);
+    }
+
+    #[test]
+    fn a_kernel_that_never_started_is_not_looked_at() {
+        let mut run = Run::new(WordSize::Bits64);
+        run.outcome.end = End::Budget { blocks: 1 };
+        run.outcome.registers.rflags = 1 << 9;
+        let judgement = run.judge();
+        assert_eq!((judgement.landing, judgement.kernel, judgement.refused), (None, None, false));
+        assert_eq!(judgement.findings.len(), 1);
+        assert!(!Run::new(WordSize::Bits64).judge().refused);
     }
 }

@@ -109,3 +109,135 @@ fn top_level(outcome: &Outcome, placement: &Placement) -> Option<Finding> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{MIB, Run, image};
+    use super::*;
+    use crate::case::{Places, SetupData, SetupDataKind};
+    use crate::machine::CR0_WP;
+
+    /// The command line ends in its page of 2 MiB; the kernel may read into the next one.
+    const LINE: u64 = 0x60_0000 - 0x10;
+    const NODE: u64 = 0x3000_0000;
+
+    fn run(release: &str) -> Run {
+        let places = Places { command_line: LINE, boot_params: 0x80_0000, ..Places::default() };
+        let node = SetupData { address: NODE, kind: SetupDataKind::Dtb, len: 8, points_to: vec![] };
+        let case = Case { places, setup_data: vec![node], ..Case::default() };
+        Run::of(image(WordSize::Bits64, release, "nokaslr\0"), case)
+    }
+
+    /// What is said when the entry for `address` is `entry`.
+    fn after(mut run: Run, address: u64, entry: u64) -> Vec<(String, String)> {
+        run.write(run.entry_for(address), &entry.to_le_bytes());
+        run.found(Rule::PageTables)
+    }
+
+    fn one(place: &str, actual: &str) -> Vec<(String, String)> {
+        vec![(place.to_owned(), actual.to_owned())]
+    }
+
+    #[test]
+    fn what_the_kernel_needs_is_mapped() {
+        let copy = run("6.1.192").scene().placement.copy.unwrap();
+        for (address, place) in [
+            (16 * MIB, "kernel"),
+            (copy, "stub"),
+            (0x80_0000, "boot_params"),
+            (LINE, "command line"),
+            (LINE + 0x10, "command line"),
+            (NODE, "setup_data"),
+        ] {
+            assert_eq!(after(run("6.1.192"), address, 0), one(place, "not mapped"), "{address:#x}");
+        }
+        // The stub's copy ends at 24 MiB.
+        for address in [0x3_0000, NODE + 2 * MIB, 18 * MIB, 24 * MIB] {
+            assert_eq!(after(run("6.1.192"), address, 0), [], "not needed: {address:#x}");
+        }
+    }
+
+    #[test]
+    fn older_stubs_map_less_on_purpose() {
+        assert_eq!(after(run("5.19.0"), NODE, 0), one("setup_data", "not mapped"));
+        assert_eq!(after(run("5.18.0"), NODE, 0), []);
+        assert_eq!(after(run("5.10.0"), LINE, 0), one("command line", "not mapped"));
+        assert_eq!(after(run("5.9.0"), LINE, 0), []);
+        assert_eq!(after(run("5.9.0"), 16 * MIB, 0), one("kernel", "not mapped"));
+    }
+
+    #[test]
+    fn a_mapping_leads_to_itself_and_can_be_written() {
+        let kernel = 16 * MIB;
+        assert_eq!(
+            after(run("6.1.192"), kernel, kernel + 2 * MIB + 0x83),
+            one("kernel", "mapped to 0x1200000")
+        );
+        assert_eq!(
+            after(run("6.1.192"), kernel, 0x400_0000_0003),
+            one("kernel", "a page table at 0x40000000000, where no RAM is")
+        );
+        let mut read_only = run("6.1.192");
+        read_only.outcome.registers.cr0 |= CR0_WP;
+        assert_eq!(after(read_only, kernel, kernel | 0x81), one("kernel", "mapped read-only"));
+        assert_eq!(after(run("6.1.192"), kernel, kernel | 0x81), [], "without CR0.WP");
+        let mut other = run("6.1.192");
+        other.outcome.registers.efer = 0;
+        assert_eq!(other.found(Rule::PageTables)[0].1, "paging outside long mode");
+    }
+
+    #[test]
+    fn the_first_page_that_is_wrong_is_named() {
+        let mut run = run("6.1.192");
+        let copy = run.scene().placement.copy.unwrap();
+        let tables = run.outcome.registers.cr3 - 4 * PAGE;
+        // 4 KiB each, but for one page inside the stub's copy.
+        for index in 0..512 {
+            let address = (copy & !(2 * MIB - 1)) + index * PAGE;
+            let present = u64::from(address != copy + 3 * PAGE) * 3;
+            run.write(tables + index * 8, &(address | present).to_le_bytes());
+        }
+        run.write(run.entry_for(copy), &(tables | 3).to_le_bytes());
+        let found = run.judge().findings;
+        assert_eq!(found.len(), 1);
+        assert_eq!((&found[0].place[..], found[0].address), ("stub", Some(copy + 3 * PAGE)));
+    }
+
+    #[test]
+    fn the_page_before_is_not_needed() {
+        let mut run = run("6.1.192");
+        let tables = run.outcome.registers.cr3 - 4 * PAGE;
+        for index in 0..512 {
+            let address = (LINE & !(2 * MIB - 1)) + index * PAGE;
+            let present = u64::from(address != (LINE & !(PAGE - 1)) - PAGE) * 3;
+            run.write(tables + index * 8, &(address | present).to_le_bytes());
+        }
+        run.write(run.entry_for(LINE), &(tables | 3).to_le_bytes());
+        assert_eq!(run.said(), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn the_tables_are_the_stubs_own() {
+        let mut run = run("6.1.192");
+        let window = run.scene().placement.window;
+        let old = run.outcome.registers.cr3;
+        let top = run.outcome.ram.slice(old, PAGE as usize).unwrap().to_vec();
+        let copy = window.end - super::super::testing::STUB;
+        for (to, own) in [(copy, true), (copy - PAGE, false), (window.end - PAGE, true)] {
+            run.write(to, &top);
+            // The lowest bits are no part of the address.
+            run.outcome.registers.cr3 = to | 0x18;
+            let expected = one("cr3", &format!("{to:#x}"));
+            assert_eq!(run.found(Rule::PageTables), expected[..usize::from(!own)]);
+            assert!(run.judge().findings.iter().all(|found| found.address == Some(to)));
+            run = self::run("6.1.192");
+        }
+    }
+
+    #[test]
+    fn i386_has_no_page_tables() {
+        let mut run = Run::new(WordSize::Bits32);
+        run.outcome.registers.cr3 = 5;
+        assert_eq!(run.said(), [] as [&str; 0]);
+    }
+}

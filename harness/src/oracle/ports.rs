@@ -124,7 +124,10 @@ fn wrong(allowed: &Allowed, used: &PortUse) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Run, image};
     use super::*;
+    use crate::case::CpuFeatures;
+    use crate::image::WordSize;
 
     fn used(reads: u64, values: &[u32]) -> PortUse {
         let writes = values.len() as u64;
@@ -156,5 +159,97 @@ mod tests {
         assert_eq!((&expected[..], &actual[..]), ("only 0xc2", "0x43"));
         let wide = PortUse { sizes: 4, ..used(0, &[0xc2]) };
         assert!(wrong(&control, &wide).is_some());
+    }
+
+    /// What is said of one use of a port.
+    fn said(run: &Run, port: u16, used: PortUse) -> Vec<(String, String)> {
+        let outcome = wrong(&allowed(&run.subject, &run.case, port), &used);
+        outcome.into_iter().collect()
+    }
+
+    #[test]
+    fn the_timer_is_for_stubs_that_have_no_better_source() {
+        let asks = |line: &str, cpu: CpuFeatures, words| {
+            let case = Case { command_line: Some(line.into()), cpu, ..Case::default() };
+            let run = Run::of(image(WordSize::Bits64, "6.1.192", words), case);
+            let may = said(&run, 0x40, used(2, &[])).is_empty();
+            assert_eq!(said(&run, 0x43, used(0, &[0xc2])).is_empty(), may);
+            may
+        };
+        let none = CpuFeatures::default;
+        let with = |values: &[u64]| CpuFeatures { rdrand: Some(values.to_vec()), ..none() };
+        assert!(asks("quiet", none(), "nokaslr\0"));
+        assert!(asks("quiet", with(&[]), "nokaslr\0"), "RDRAND fails");
+        assert!(!asks("quiet", with(&[1]), "nokaslr\0"));
+        assert!(!asks("quiet", CpuFeatures { tsc: Some(vec![]), ..none() }, "nokaslr\0"));
+        assert!(!asks("nokaslr", none(), "nokaslr\0"));
+        assert!(!asks("quiet", none(), ""));
+    }
+
+    #[test]
+    fn a_port_is_read_or_written_as_it_has_to_be() {
+        let run = Run::chosen(WordSize::Bits64);
+        let text = |port, used| {
+            said(&run, port, used)
+                .into_iter()
+                .map(|s| format!("{}; {}", s.0, s.1))
+                .collect::<String>()
+        };
+        assert_eq!(text(0x40, used(2, &[])), "");
+        assert_eq!(text(0x40, used(2, &[7, 8])), "not to be written; written 2 times: 0x7 0x8");
+        assert_eq!(text(0x43, used(3, &[])), "not to be read; read 3 times");
+        assert_eq!(text(0x80, used(0, &[0])), "not to be written; written 1 times: 0x0");
+        assert_eq!(text(0x80, used(1, &[])), "not to be read; read 1 times");
+        let wide = PortUse { sizes: 3, ..used(2, &[]) };
+        assert_eq!(text(0x40, wide), "accesses of one byte; sizes 0x3, or-ed");
+    }
+
+    #[test]
+    fn the_cursor_moves_where_there_is_a_screen() {
+        let with = |screen| {
+            let case = Case { screen, ..Case::default() };
+            Run::of(image(WordSize::Bits64, "6.1.192", ""), case)
+        };
+        let bad = |screen, port, use_: PortUse| !said(&with(screen), port, use_).is_empty();
+        assert!(!bad(true, 0x3d4, used(0, &[14, 15])) && !bad(true, 0x3d5, used(0, &[7, 0x55])));
+        assert!(bad(false, 0x3d4, used(0, &[14])) && bad(false, 0x3d5, used(0, &[7])));
+        assert!(bad(true, 0x3d4, used(0, &[13])) && bad(true, 0x3d4, used(1, &[])));
+        assert!(bad(true, 0x3d5, used(1, &[])));
+    }
+
+    #[test]
+    fn each_port_is_one_finding() {
+        let mut run = Run::new(WordSize::Bits64);
+        run.outcome.ports.insert(0x80, used(0, &[1]));
+        run.outcome.ports.insert(0x71, used(1, &[]));
+        assert_eq!(run.said(), ["ports: port 0x71", "ports: port 0x80"]);
+    }
+
+    #[test]
+    fn each_register_of_a_serial_port_has_its_values() {
+        let good =
+            |port, reads, values: &[u32]| serial_port("earlyprintk=ttyS0", port, reads, values);
+        for (register, reads, values) in [
+            (0, 0, &[1, 2, 3][..]),
+            (1, 0, &[0]),
+            (2, 0, &[0]),
+            (3, 1, &[3, 0x83]),
+            (4, 0, &[3]),
+            (5, 9, &[]),
+        ] {
+            assert!(good(0x3f8 + register, reads, values), "{register}");
+        }
+        for (register, reads, values) in
+            [(0, 1, &[][..]), (1, 1, &[]), (2, 1, &[]), (2, 0, &[1]), (4, 1, &[]), (4, 0, &[1])]
+        {
+            assert!(!good(0x3f8 + register, reads, values), "{register}");
+        }
+        assert!(!good(0x3f7, 1, &[]) && !good(0, 1, &[]));
+        assert!(serial_port("earlyprintk=ttyS0", 0x2fd, 1, &[]), "either has a name");
+        assert!(
+            serial_port("earlyprintk=ttyS0,0x1230z", 0x1230, 0, &[5]),
+            "up to what is no digit"
+        );
+        assert!(!serial_port("console=0x3f8", 0x3fd, 1, &[]));
     }
 }

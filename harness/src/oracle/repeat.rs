@@ -76,3 +76,53 @@ fn registers<'a>(
         .chain(others)
         .map(|(name, first, second)| (name, *first, *second))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Run;
+    use super::*;
+    use crate::image::WordSize;
+    use crate::machine::End;
+
+    fn said(change: impl FnOnce(&mut Run)) -> Vec<Finding> {
+        let (first, mut second) = (Run::new(WordSize::Bits64), Run::new(WordSize::Bits64));
+        change(&mut second);
+        let (judgement, setup) = (first.judge(), &first.setup);
+        judge(&first.subject, setup, &judgement, &first.outcome, &second.outcome)
+    }
+
+    fn places(change: impl FnOnce(&mut Run)) -> Vec<String> {
+        said(change).into_iter().map(|found| found.place).collect()
+    }
+
+    #[test]
+    fn whatever_the_kernel_reads_must_be_the_same() {
+        assert_eq!(said(|_| ()), []);
+        assert_eq!(places(|r| r.outcome.registers.general[15] = 1), ["r15"]);
+        assert_eq!(places(|r| r.outcome.registers.rip += 1), ["rip"]);
+        assert_eq!(places(|r| r.outcome.registers.cr2 += 1), [] as [&str; 0], "of the last fault");
+        assert_eq!(places(|r| r.outcome.serial.push(b'a')), ["serial port"]);
+        assert_eq!(places(|r| r.flip(0x3000_0000)), [] as [&str; 0], "elsewhere");
+        let ended = said(|r| r.outcome.end = End::Halted);
+        assert_eq!((ended.len(), &ended[0].actual[..]), (1, "Halted"));
+        assert_eq!(ended[0].expected, "HandOff, as with the first fill");
+    }
+
+    #[test]
+    fn memory_is_compared_to_the_byte() {
+        let run = Run::new(WordSize::Bits64);
+        let (params, kernel) = (run.setup.boot_params, run.judge().landing.unwrap().output);
+        let last = kernel + run.subject.moved.len() as u64 - 1;
+        let found = said(|run| {
+            for address in [params, params + 4095, kernel + 0x10, kernel + 0x20, last] {
+                run.flip(address);
+            }
+        });
+        let shown: Vec<_> = found.iter().map(|f| (&f.place[..], f.address, f.bytes)).collect();
+        assert_eq!(shown, [("boot_params", Some(params), 2), ("kernel", Some(kernel + 0x10), 3)]);
+        assert_eq!(found[0].expected, "00, as with the first fill");
+        assert_eq!(found[0].actual, "01");
+        assert_eq!(said(|run| run.flip(last + 1)), []);
+        assert_eq!(said(|run| run.flip(params + 4096)), []);
+    }
+}

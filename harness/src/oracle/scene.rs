@@ -138,3 +138,83 @@ pub fn inputs<'a>(setup: &'a Setup, memory: &'a Loaded<'a>) -> Inputs<'a> {
         boot_params: setup.boot_params,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{MIB, Run, build, fixture, image};
+    use super::*;
+    use crate::image::WordSize;
+
+    #[test]
+    fn what_cannot_be_predicted_is_said_with_its_reason() {
+        let mut run = Run::chosen(WordSize::Bits64);
+        assert_eq!(run.scene().unpredicted(), None);
+        run.subject.model = Err("it is old".into());
+        assert_eq!(run.scene().unpredicted().as_deref(), Some("KASLR's choice: it is old"));
+        let mut forbidden = Run::new(WordSize::Bits64);
+        forbidden.subject.model = Err("it is old".into());
+        assert_eq!(forbidden.scene().unpredicted().as_deref(), Some("boot_params: it is old"));
+    }
+
+    #[test]
+    fn a_stub_may_choose_if_it_can_and_is_not_forbidden_to() {
+        let may = |words, line: Option<&str>| {
+            let case = Case { command_line: line.map(Into::into), ..Case::default() };
+            let run = Run::of(image(WordSize::Bits64, "6.1.192", words), case);
+            run.scene().may_choose()
+        };
+        assert!(may("nokaslr\0", Some("")));
+        assert!(!may("nokaslr\0", Some("nokaslr")));
+        assert!(!may("nokaslr\0", None));
+        assert!(!may("", Some("")));
+    }
+
+    #[test]
+    fn a_stub_that_knows_no_kaslr_stays_even_if_nothing_else_is_known() {
+        for (words, line) in [("", "quiet"), ("nokaslr\0", "nokaslr")] {
+            let case = Case { command_line: Some(line.into()), ..Case::default() };
+            let mut run = Run::of(image(WordSize::Bits64, "6.1.192", words), case);
+            run.subject.model = Err("it is old".into());
+            let prediction = run.scene().prediction.clone();
+            let unmoved = Prediction { output: 16 * MIB, virt: 16 * MIB };
+            assert_eq!(prediction, Ok(unmoved), "{words:?} {line}");
+        }
+    }
+
+    #[test]
+    fn a_plan_is_what_the_scene_expects() {
+        let run = Run::chosen(WordSize::Bits64);
+        let (placement, prediction) = plan(&run.subject, &run.case, &run.setup).unwrap();
+        let scene = run.scene();
+        assert_eq!((placement, Ok(prediction)), (scene.placement, scene.prediction.clone()));
+        let mut lost = Run::chosen(WordSize::Bits64);
+        lost.setup.boot_params = 5 << 40;
+        let why = plan(&lost.subject, &lost.case, &lost.setup).unwrap_err();
+        assert_eq!(why, "boot_params are not in RAM");
+        assert_eq!(lost.said(), ["boot_params are not in RAM"]);
+    }
+
+    #[test]
+    fn the_entry_and_the_cpu_are_passed_on() {
+        let mut run = Run::of(build(fixture(WordSize::Bits64, "6.1.192", "")), Case::default());
+        run.setup.cpu.la57 = true;
+        run.setup.cpu.rdrand = Some(vec![3]);
+        run.setup.cpu.tsc = Some(vec![4]);
+        run.setup.timer = vec![5];
+        let memory = Loaded(&run.setup);
+        let told = inputs(&run.setup, &memory);
+        let cpu = Cpu { la57: true, rdrand: Some(&[3]), tsc: Some(&[4]), timer: &[5] };
+        assert_eq!((told.cpu, told.load), (cpu, 16 * MIB));
+        assert!(told.entered_at_32_bits && !told.entered_with_five_levels);
+        for five_levels in [false, true] {
+            let mut setup = run.setup.clone();
+            setup.mode = EntryMode::Long { page_tables: 0x4_0000, five_levels };
+            let memory = Loaded(&setup);
+            let told = inputs(&setup, &memory);
+            assert_eq!(
+                (told.entered_at_32_bits, told.entered_with_five_levels),
+                (false, five_levels)
+            );
+        }
+    }
+}

@@ -86,7 +86,9 @@ fn overlap(segments: &[Segment]) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Run, build, fixture, image};
     use super::*;
+    use crate::case::Case;
 
     const WIDE: Link =
         Link { physical: 0x100_0000, map: 0xffff_ffff_8000_0000, word: WordSize::Bits64 };
@@ -120,5 +122,64 @@ mod tests {
         assert_eq!(overlap(&[at(0x2000), at(0x1000), at(0x3000)]), None);
         let found = overlap(&[at(0x3800), at(0x1000), at(0x3000)]).unwrap();
         assert_eq!((&found.place[..], &found.actual[..]), ("segment 0", "p_paddr 0x3800"));
+    }
+
+    #[test]
+    fn the_header_promises_the_address_that_the_kernel_is_linked_for() {
+        let mut run = Run::new(WordSize::Bits64);
+        assert_eq!(run.said(), [] as [&str; 0]);
+        run.subject.link.physical += 0x20_0000;
+        let found = link_address(&run.subject.image, run.subject.link).unwrap();
+        assert_eq!(
+            found.to_string(),
+            "placement: pref_address: expected 0x1200000, which the kernel is linked for, found 0x1000000"
+        );
+    }
+
+    #[test]
+    fn alignment_counts_where_the_stub_tests_it() {
+        let tests = "Alignment of LOAD segment isn't multiple";
+        let found = |words, align| {
+            let run = Run::of(image(WordSize::Bits64, "6.1.192", words), Case::default());
+            alignment(&run.subject.image, &[Segment { align, ..segment(0, 0) }])
+        };
+        assert_eq!(found(tests, 0x40_0000), None);
+        assert_eq!(found("", 0x1000), None);
+        assert_eq!(found(tests, 0x1000).unwrap().actual, "0x1000");
+        assert_eq!(found(tests, 0x30_0000).unwrap().place, "segment 0");
+    }
+
+    #[test]
+    fn an_empty_segment_overlaps_nothing() {
+        let empty = Segment { filesz: 0, ..segment(0, 0x1800) };
+        assert_eq!(overlap(&[segment(0, 0x1000), empty, segment(0, 0x2000)]), None);
+        let high = Segment { filesz: u64::MAX, ..segment(0, 0x1000) };
+        assert!(overlap(&[high, segment(0, 0x2000)]).is_some());
+    }
+
+    #[test]
+    fn a_segment_may_run_elsewhere_only_outside_of_the_kernels_mapping() {
+        let at = |vaddr| distance(0, &segment(vaddr, 0x180_0000), WIDE);
+        assert_eq!(at(0xffff_ffff_c000_0000), None);
+        assert!(at(0xffff_ffff_bfff_f000).is_some());
+        assert!(distance(0, &segment(0x8000_0000, 0x180_0000), NARROW).is_some());
+    }
+
+    #[test]
+    fn an_image_of_displaced_segments_is_told_once() {
+        let run = Run::of(build(fixture(WordSize::Bits64, "6.1.192", "")), Case::default());
+        let mut kernel = run.subject.image.kernel().unwrap();
+        let link = run.subject.link;
+        let said = |kernel: &Kernel| {
+            let found = judge(&run.subject.image, kernel, link);
+            found.into_iter().map(|f| format!("{} {}", f.place, f.actual)).collect::<Vec<_>>()
+        };
+        assert_eq!(said(&kernel), [] as [&str; 0]);
+        let first = kernel.segments[0].clone();
+        let second = Segment { vaddr: first.vaddr + 0x20, paddr: first.paddr + 0x20, ..first };
+        kernel.segments.push(second);
+        assert_eq!(said(&kernel), ["segment 1 p_paddr 0x1000020"], "one over the other");
+        kernel.segments[1].vaddr += 0x1000;
+        assert_eq!(said(&kernel), ["segment 1 0x1000020"], "why it is");
     }
 }

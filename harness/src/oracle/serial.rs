@@ -104,7 +104,9 @@ fn asks_often(base: u16, ports: &BTreeMap<u16, PortUse>, sent: &[u8]) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Run, image};
     use super::*;
+    use crate::image::WordSize;
 
     fn asks(line: &str) -> Option<u16> {
         asked(&Case { command_line: Some(line.into()), ..Case::default() })
@@ -162,5 +164,58 @@ mod tests {
             assert!(wrong(0x3f8, &ports).is_some(), "{at:#x}");
         }
         assert!(wrong(0x3f8, &BTreeMap::new()).unwrap().1.starts_with("0 times"));
+    }
+
+    /// A stub that printed and was not asked to set anything up, or was and did not.
+    fn places(words: &str, line: &str, change: impl FnOnce(&mut Run)) -> Vec<String> {
+        let case = Case { command_line: Some(line.into()), ..Case::default() };
+        let mut run = Run::of(image(WordSize::Bits64, "6.1.192", words), case);
+        change(&mut run);
+        run.found(Rule::Ports).into_iter().map(|found| found.0).collect()
+    }
+
+    const KNOWS: &str = "nokaslr\0earlyprintk\0";
+    const ASKS: &str = "nokaslr earlyprintk=ttyS0";
+    const MISSED: [&str; 1] = ["serial port 0x3f8"];
+    const NONE: [&str; 0] = [];
+
+    #[test]
+    fn a_port_that_is_asked_for_is_set_up() {
+        assert_eq!(places(KNOWS, ASKS, |_| ()), MISSED);
+        assert_eq!(places(KNOWS, ASKS, |run| run.outcome.ports = good()), NONE);
+        assert_eq!(places("nokaslr\0", ASKS, |_| ()), NONE, "the stub knows no serial port");
+        assert_eq!(places(KNOWS, "nokaslr", |_| ()), NONE);
+        assert_eq!(places(KNOWS, "nokaslr earlyprintk=ttyS1", |_| ()), ["serial port 0x2f8"]);
+    }
+
+    #[test]
+    fn only_a_stub_that_came_to_its_console_is_judged() {
+        let halted = |text: &'static [u8]| {
+            places(KNOWS, ASKS, |run| {
+                run.outcome.end = End::Halted;
+                run.outcome.serial = text.to_vec();
+            })
+        };
+        assert_eq!(halted(b""), NONE);
+        assert_eq!(halted(b"nokaslr"), MISSED);
+        assert_eq!(places(KNOWS, ASKS, |run| run.outcome.end = End::Budget { blocks: 1 }), NONE);
+    }
+
+    #[test]
+    fn a_command_line_that_was_lost_asks_for_nothing() {
+        let flip = |address: u64| move |run: &mut Run| run.flip(address);
+        assert_eq!(places(KNOWS, ASKS, flip(0x2_0000)), NONE);
+        assert_eq!(places(KNOWS, ASKS, flip(0x2_0000 + ASKS.len() as u64 - 1)), NONE);
+        assert_eq!(places(KNOWS, ASKS, flip(0x1_0228)), NONE, "cmd_line_ptr");
+        assert_eq!(places(KNOWS, ASKS, flip(0x1_00c8)), NONE, "ext_cmd_line_ptr");
+        assert_eq!(places(KNOWS, ASKS, flip(0x1_00c4)), MISSED);
+    }
+
+    #[test]
+    fn a_port_that_is_asked_for_twice_is_not_clear() {
+        for line in ["earlyprintk=ttyS0 earlyprintk=ttyS0", "earlyprintk=ttyS0 console=tty0"] {
+            assert_eq!(asks(line), None, "{line}");
+        }
+        assert_eq!(asked(&Case { command_line: None, ..Case::default() }), None);
     }
 }

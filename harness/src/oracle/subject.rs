@@ -153,3 +153,68 @@ impl Subject {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{MIB, Run, fixture};
+    use super::*;
+    use crate::image::fixture::Fixture;
+
+    fn subject(word: WordSize) -> Subject {
+        Run::new(word).subject
+    }
+
+    fn segment(paddr: u64, filesz: u64, memsz: u64, flags: u32) -> Segment {
+        let vaddr = 0xffff_ffff_8000_0000 + paddr;
+        Segment { offset: 0, paddr, vaddr, filesz, memsz, align: 0, flags }
+    }
+
+    #[test]
+    fn a_kernel_needs_what_it_uses_and_what_is_unpacked() {
+        let mut wide = subject(WordSize::Bits64);
+        let mut narrow = subject(WordSize::Bits32);
+        assert_eq!((wide.total_size(), wide.needed()), (0x40, 2 * MIB));
+        assert_eq!(narrow.needed(), narrow.moved.len() as u64);
+        for subject in [&mut wide, &mut narrow] {
+            subject.segments.push(segment(17 * MIB, 0x10, 2 * MIB + 1, 6));
+            subject.segments.push(segment(18 * MIB, 0x10, 0x10, 6));
+            assert_eq!(subject.total_size(), 3 * MIB + 1);
+        }
+        assert_eq!((wide.needed(), narrow.needed()), (4 * MIB, 3 * MIB + 1));
+    }
+
+    #[test]
+    fn a_place_belongs_to_the_last_segment_that_covers_it() {
+        let mut subject = subject(WordSize::Bits64);
+        subject.segments.push(segment(16 * MIB + 0x30, 0x20, 0x1000, 6));
+        subject.segments.push(segment(16 * MIB + 0x100, 0x10, 0x10, 4));
+        for (offset, part, text) in [
+            (0, Some(0), "segment 0 (r-x) 0xffffffff81000000"),
+            (0x2f, Some(0), "segment 0 (r-x) 0xffffffff8100002f"),
+            (0x30, Some(1), "segment 1 (rw-) 0xffffffff81000030"),
+            (0x4f, Some(1), "segment 1 (rw-) 0xffffffff8100004f"),
+            (0x50, None, "gap at output+0x50"),
+            (0xff, None, "gap at output+0xff"),
+            (0x10f, Some(2), "segment 2 (r--) 0xffffffff8100010f"),
+            (0x110, None, "gap at output+0x110"),
+        ] {
+            assert_eq!((subject.part(offset), &subject.describe(offset)[..]), (part, text));
+        }
+        assert_eq!(subject.entry_offset(), 0xc43);
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_judged_says_why() {
+        let exit = |fixture: Fixture| {
+            let image = Image::parse(fixture.build()).unwrap();
+            Subject::new(image).err().unwrap().exit()
+        };
+        let good = || fixture(WordSize::Bits64, "6.1.192", "");
+        assert_eq!(exit(Fixture { relocatable: 0, ..good() }), Exit::CannotJudge);
+        let mut damaged = good();
+        damaged.payload[20] ^= 0xff;
+        assert_eq!(exit(damaged), Exit::Usage);
+        let error = SubjectError::Reference(ReferenceError::NoSegments);
+        assert_eq!(error.exit(), Exit::CannotJudge);
+    }
+}

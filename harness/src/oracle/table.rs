@@ -131,3 +131,111 @@ fn places(kernel: &Kernel, link: Link) -> Vec<Finding> {
     }
     outside.into_iter().chain(overlap).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Run, image};
+    use super::*;
+    use crate::case::Case;
+    use crate::image::{Group, RelocKind};
+
+    /// A kernel whose table was changed: it has the entries 0x81000008, 0x81000010 (inverse) and 0x81000020 (64 bits).
+    fn said(change: impl FnOnce(&mut Kernel)) -> Vec<String> {
+        let run = Run::new(WordSize::Bits64);
+        let mut kernel = run.subject.image.kernel().unwrap();
+        change(&mut kernel);
+        let found = judge(&run.subject.image, &kernel, run.subject.link);
+        found.iter().map(|f| format!("{}: {} ({})", f.place, f.actual, f.ranges)).collect()
+    }
+
+    fn entries(kernel: &mut Kernel, kind: RelocKind) -> &mut Vec<u32> {
+        let group = kernel.table.groups.iter_mut().find(|group| group.kind == kind);
+        &mut group.unwrap().entries
+    }
+
+    #[test]
+    fn the_structure_is_what_the_stub_reads() {
+        assert_eq!(said(|_| ()), [] as [&str; 0]);
+        assert_eq!(said(|k| k.table.trailing = 3), ["table: 3 bytes too many (1)"]);
+        assert_eq!(
+            said(|k| k.table.missing_terminators = 2),
+            ["table: 2 missing: the stub reads on into the kernel (1)"]
+        );
+        assert_eq!(
+            said(|k| k.table.unread = 4),
+            ["word 4 of the table: a terminator too many: 4 words are never read (1)"]
+        );
+        let none = |kernel: &mut Kernel| {
+            kernel.table.words.clear();
+            kernel.table.groups.clear();
+        };
+        assert_eq!(said(none), ["table: no table behind the ELF file (1)"]);
+    }
+
+    #[test]
+    fn a_stub_without_loops_needs_no_table_and_one_for_64_bits_needs_two() {
+        let structure = |words: &str, word, empty: bool| {
+            let mut fixture = super::super::testing::fixture(word, "6.1.192", "");
+            fixture.stub_text = words.to_owned();
+            let run = Run::of(super::super::testing::build(fixture), Case::default());
+            let mut kernel = run.subject.image.kernel().unwrap();
+            if empty {
+                kernel.table.words.clear();
+            }
+            let found = super::structure(&run.subject.image, &kernel);
+            found.into_iter().map(|found| found.actual).collect::<Vec<_>>()
+        };
+        let one = crate::image::fixture::BITS32;
+        assert_eq!(structure("", WordSize::Bits64, true), [] as [&str; 0]);
+        assert_eq!(structure(one, WordSize::Bits32, false), [] as [&str; 0]);
+        assert_eq!(structure(one, WordSize::Bits64, true), ["no table behind the ELF file"]);
+        let found = structure(one, WordSize::Bits64, false);
+        assert_eq!(found.last().unwrap(), "only a loop for 32-bit relocations");
+    }
+
+    #[test]
+    fn entries_ascend() {
+        let run = Run::of(image(WordSize::Bits64, "6.1.192", ""), Case::default());
+        let table = RelocTable { words: vec![0; 9], ..run.subject.table };
+        let found = |entries: &[u32]| {
+            let group = Group { kind: RelocKind::Abs32, entries: entries.to_vec(), first_word: 3 };
+            let found = order(&table, &group);
+            found.map(|f| (f.place, f.actual, f.ranges))
+        };
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[1, 2, 3]), None);
+        let (place, actual, ranges) = found(&[1, 5, 4, 4]).unwrap();
+        assert_eq!(place, "32-bit group, word 5 of 9");
+        assert_eq!((&actual[..], ranges), ("0x4 behind 0x5", 2));
+        assert_eq!(found(&[7, 7]).unwrap().1, "0x7 again");
+    }
+
+    #[test]
+    fn fields_lie_in_segments() {
+        let with = |entry: u32| said(|k| entries(k, RelocKind::Abs64).push(entry));
+        assert_eq!(with(0x8100_0038), [] as [&str; 0], "the last eight bytes");
+        assert_eq!(with(0x8100_0039), ["64-bit group, entry 0x81000039: output+0x39 (1)"]);
+        let below = said(|k| entries(k, RelocKind::Abs32).insert(0, 0x80ff_ffff));
+        assert_eq!(below, ["32-bit group, entry 0x80ffffff: output+0xffffffffffffffff (1)"]);
+        let two = said(|k| entries(k, RelocKind::Abs64).extend([0x8100_0050, 0x8100_0060]));
+        assert_eq!(two, ["64-bit group, entry 0x81000060: output+0x60 (2)"]);
+    }
+
+    #[test]
+    fn fields_lie_apart() {
+        let abs32 = |entry: u32| said(move |k| entries(k, RelocKind::Abs32).push(entry));
+        assert_eq!(abs32(0x8100_000c), [] as [&str; 0], "up to the next one");
+        let into = "the field of the 32-bit entry 0x8100000d reaches into it (1)";
+        assert_eq!(abs32(0x8100_000d), [format!("inverse 32-bit entry 0x81000010: {into}")]);
+        assert_eq!(abs32(0x8100_0028), [] as [&str; 0], "behind a field of eight bytes");
+        assert_eq!(abs32(0x8100_0027).len(), 1);
+        // The same field in two groups is two mistakes in one place; in one group it is a matter of order.
+        let both = abs32(0x8100_0010);
+        assert_eq!(both.len(), 1);
+        let again = said(|k| entries(k, RelocKind::Abs32).push(0x8100_0008));
+        assert_eq!(again, ["32-bit group, word 6 of 6: 0x81000008 again (1)"]);
+        let twice = said(|k| entries(k, RelocKind::Abs32).extend([0x8100_000d, 0x8100_0021]));
+        assert_eq!(twice.len(), 1);
+        assert!(twice[0].ends_with("(2)"), "{twice:?}");
+    }
+}

@@ -41,3 +41,47 @@ pub fn borrowed(scene: &Scene) -> Option<Range> {
 pub fn covers(scene: &Scene, address: u64) -> bool {
     borrowed(scene).is_some_and(|range| range.contains(address))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Run, image};
+    use super::*;
+    use crate::case::Case;
+
+    #[test]
+    fn code_in_low_memory_is_where_the_trampoline_lies() {
+        let place = Run::new(WordSize::Bits64).scene().paging.clone().unwrap().trampoline.unwrap();
+        let code = place.start + PAGE;
+        let none = "none".to_owned();
+        for (ran, actual) in [
+            (vec![Range::new(code, code + 0x70)], None),
+            // It may begin anywhere in its page, and end where that does.
+            (vec![Range::new(code + 0x10, code + PAGE)], None),
+            (vec![Range::new(code, code + PAGE + 1)], Some(format!("{:#x}", code + PAGE))),
+            (vec![], Some(none)),
+            (vec![Range::new(0x10_0000, 0x10_0001)], Some("none".to_owned())),
+            (
+                vec![Range::new(code, code + 1), Range::new(0xf_fff0, 0x10_0000)],
+                Some(format!("{code:#x} 0xff000")),
+            ),
+        ] {
+            let mut run = Run::new(WordSize::Bits64);
+            run.outcome.code.retain(|range| range.end > FIRST_MEGABYTE.end);
+            run.outcome.code.extend(&ran);
+            let expected = actual.map(|actual| ("code in low memory".to_owned(), actual));
+            assert_eq!(run.found(Rule::Trampoline), expected.as_slice(), "{ran:x?}");
+        }
+    }
+
+    #[test]
+    fn where_none_is_needed_none_runs() {
+        // `mov %rsp, %rbx; shr $32, %rbx`, by which a trampoline on demand is known, is no text.
+        let mut run = Run::new(WordSize::Bits32);
+        run.outcome.code.push(Range::new(0x9_0000, 0x9_0010));
+        assert_eq!(run.said(), [] as [&str; 0], "i386 has no such thing");
+        let mut old = Run::of(image(WordSize::Bits64, "5.9.0", "nokaslr\0"), Case::default());
+        old.outcome.code.push(Range::new(0x9_0000, 0x9_0010));
+        assert_eq!(old.found(Rule::Trampoline), [], "not modelled");
+        assert_eq!(borrowed(&old.scene()), None);
+    }
+}

@@ -50,7 +50,7 @@ impl<'a> Guest<'a> {
     /// Fills `bytes` from `address` up. `what` is what the stub takes it for.
     pub fn read(&self, address: u64, bytes: &mut [u8], what: &str) -> Result<(), String> {
         let range = Range::sized(address, bytes.len() as u64);
-        if range.len() < bytes.len() as u64 || !self.memory.read(address, bytes) {
+        if !self.memory.read(address, bytes) {
             return Err(format!("{what} at {address:#x} is not RAM"));
         }
         if let Some(stub) = self.overwritten.iter().flatten().find(|o| o.overlaps(range)) {
@@ -160,5 +160,15 @@ mod tests {
         memory.put(0x2fff, b"c");
         let guest = Guest::new(&memory, WordSize::Bits64, 0x1000, [None; 2]).unwrap();
         assert!(guest.text(0x2ffd, 0x400, "x").is_err());
+    }
+
+    #[test]
+    fn text_ends_at_its_limit_in_any_piece() {
+        let mut memory = Bytes::new(0x1000, 0x2000);
+        memory.put(0x2010, &[b'x'; 600]);
+        let guest = Guest::new(&memory, WordSize::Bits64, 0x1000, [None; 2]).unwrap();
+        assert_eq!(guest.text(0x2010, 300, "x"), Ok((vec![b'x'; 300], false)));
+        assert_eq!(guest.text(0x2010, 600, "x"), Ok((vec![b'x'; 600], false)));
+        assert_eq!(guest.text(0x2010, 601, "x"), Ok((vec![b'x'; 600], true)));
     }
 }

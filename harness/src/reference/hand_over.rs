@@ -91,3 +91,140 @@ fn accept_nothing(started: &mut Started) -> Result<bool, String> {
     let tables = rsdp::config_tables(guest, firmware, system_table, console)?;
     Ok(tables.find(guest, efi::UNACCEPTED)? == Found::At(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::inputs::{Cpu, Inputs};
+    use super::super::model::samples;
+    use super::super::placement::{Placement, Refusal};
+    use super::super::testing::{Bytes, PARAMS};
+    use super::*;
+    use crate::range::Range;
+
+    const MIB: u64 = 1 << 20;
+    const LINE: u64 = 0x1_8000;
+    const SYSTEM: u64 = 0x4000;
+    const TABLES: u64 = 0x5000;
+
+    /// A screen with so many columns, and KASLR forbidden.
+    fn memory(columns: u8) -> Bytes {
+        let mut memory = Bytes::new(0, 0x10_0000);
+        memory.put(PARAMS + 0x07, &[columns]);
+        memory.put(PARAMS + 0x0e, &[100]);
+        memory.put(PARAMS + 0x228, &(LINE as u32).to_le_bytes());
+        memory.put(LINE, b"nokaslr");
+        memory
+    }
+
+    /// EFI with one configuration table.
+    fn efi(columns: u8, guid: [u8; 16], table: u64) -> Bytes {
+        let mut memory = memory(columns);
+        memory.put(PARAMS + 0x1c0, b"EL64");
+        memory.put(PARAMS + 0x1c4, &(SYSTEM as u32).to_le_bytes());
+        // ACPI's root is given, so that nobody looks for it.
+        memory.put(PARAMS + 0x70, &[1]);
+        memory.put(SYSTEM + 104, &1u32.to_le_bytes());
+        memory.put(SYSTEM + 112, &TABLES.to_le_bytes());
+        memory.put(TABLES, &guid);
+        memory.put(TABLES + 16, &table.to_le_bytes());
+        memory
+    }
+
+    /// The kernel stands at `output`, or on x86_64 was linked elsewhere than it runs if it does.
+    fn after(model: &Model, memory: &Bytes, prediction: Prediction) -> HandOver {
+        let window = Range::sized(16 * MIB, 16 * MIB);
+        let placement =
+            Placement { output: 16 * MIB, window, copy: Some(28 * MIB), refusal: Refusal::Never };
+        let inputs = Inputs {
+            memory,
+            cpu: Cpu::default(),
+            load: 0x800_0000,
+            entered_at_32_bits: false,
+            entered_with_five_levels: false,
+            boot_params: PARAMS,
+        };
+        let mut started = Started::page_tables(model, &placement, &inputs).unwrap();
+        started.extract_kernel(model).unwrap();
+        // What was printed so far does not matter here.
+        started.guest.page.put_u8(0, 0);
+        started.guest.page.put_u8(1, 0);
+        HandOver::after(model, started, prediction).unwrap()
+    }
+
+    fn verbose(word: WordSize) -> Model {
+        Model { verbose: true, ..samples::model(word) }
+    }
+
+    /// Lines that a text takes on a screen with so many columns.
+    fn lines(text: &str, columns: usize) -> u8 {
+        text.split('\n').map(|line| line.len() / columns).sum::<usize>() as u8
+            + text.matches('\n').count() as u8
+    }
+
+    #[test]
+    fn the_last_words_say_whether_the_kernel_was_relocated() {
+        let placed = |output: u64, virt: u64| Prediction { output: output * MIB, virt: virt * MIB };
+        for (word, prediction, moved) in [
+            (WordSize::Bits64, placed(64, 16), false),
+            (WordSize::Bits64, placed(16, 18), true),
+            (WordSize::Bits32, placed(16, 16), false),
+            (WordSize::Bits32, placed(64, 64), true),
+        ] {
+            let relocated =
+                if moved { "Performing relocations... " } else { "No relocation needed... " };
+            let digits = if word == WordSize::Bits64 { "0".repeat(16) } else { "0".repeat(8) };
+            let text = format!(
+                "\nDecompressing Linux... Parsing ELF... {relocated}done.\n\
+                 Booting the kernel (entry_offset: 0x{digits}).\n"
+            );
+            // Wide enough for one of the two texts, and for all but the last of the digits.
+            for columns in [80, 68, 54, 53, 46, 45] {
+                let found = after(&verbose(word), &memory(columns), prediction);
+                let expected = [0, lines(&text, columns.into())];
+                assert_eq!(found.bytes[..2], expected, "{columns} columns, {text:?}");
+                assert!(found.unknown.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn stubs_say_what_they_do_and_no_more() {
+        let unmoved = Prediction { output: 16 * MIB, virt: 16 * MIB };
+        let mut model = verbose(WordSize::Bits64);
+        model.relocates = false;
+        model.traits.tells_entry = false;
+        let text = "\nDecompressing Linux... Parsing ELF... done.\nBooting the kernel.\n";
+        for columns in [80, 43, 42, 19, 18] {
+            let found = after(&model, &memory(columns), unmoved);
+            assert_eq!(found.bytes[..2], [0, lines(text, columns.into())], "{columns}");
+        }
+    }
+
+    #[test]
+    fn memory_that_must_be_accepted_makes_the_cursor_unknown() {
+        let unmoved = Prediction { output: 16 * MIB, virt: 16 * MIB };
+        let mut model = samples::model(WordSize::Bits64);
+        let unknown = |model: &Model, memory: &Bytes| after(model, memory, unmoved).unknown;
+        let table = efi(80, efi::UNACCEPTED, 0x7000);
+        assert!(unknown(&model, &table).is_empty(), "the stub does not know such tables");
+        model.traits.unaccepted_memory = true;
+        assert_eq!(unknown(&model, &table)[..], [CURSOR]);
+        let no_screen = efi(0, efi::UNACCEPTED, 0x7000);
+        assert!(unknown(&model, &no_screen).is_empty(), "no screen, no cursor");
+        assert!(unknown(&model, &efi(80, efi::UNACCEPTED, 0)).is_empty(), "the table is none");
+        assert!(unknown(&model, &efi(80, efi::ACPI_20, 0x7000)).is_empty(), "another table");
+        assert!(unknown(&model, &memory(80)).is_empty(), "not EFI");
+    }
+
+    #[test]
+    fn efi_without_a_system_table_is_warned_of() {
+        let unmoved = Prediction { output: 16 * MIB, virt: 16 * MIB };
+        let mut memory = efi(80, efi::ACPI_20, 0x7000);
+        let mut model = samples::model(WordSize::Bits64);
+        model.traits.unaccepted_memory = true;
+        let line = |memory: &Bytes| after(&model, memory, unmoved).bytes[1];
+        assert_eq!(line(&memory), 0);
+        memory.put(PARAMS + 0x1c4, &[0; 4]);
+        assert_eq!(line(&memory), 4, "a warning has two empty lines around it");
+    }
+}

@@ -164,4 +164,14 @@ mod tests {
         assert_eq!(wide.field_offset(0x80ff_ffff), u64::MAX, "below the kernel");
         assert!(wide.field_offset(0x100_0010) > 1 << 30, "a positive address is far outside");
     }
+
+    #[test]
+    fn a_segment_may_end_where_the_output_does() {
+        let buffer = moved_bytes(&[(0, 0x100_00fc, 4)]).unwrap();
+        assert_eq!(buffer[0xfc..], [0, 1, 2, 3]);
+        let buffer = moved_bytes(&[(0xfc, 0x100_0000, 4)]).unwrap();
+        assert_eq!(buffer[..4], [0xfc, 0xfd, 0xfe, 0xff]);
+        assert!(moved_bytes(&[(0xfd, 0x100_0000, 4)]).is_err(), "not in the payload");
+        assert!(moved_bytes(&[(0x10, 0x100_0100, 0)]).is_ok(), "an empty one");
+    }
 }

@@ -52,8 +52,8 @@ fn trampoline(guest: &Guest) -> Result<Range, String> {
     if !(LOWEST_BIOS..=HIGHEST_BIOS).contains(&bios) {
         bios = HIGHEST_BIOS;
     }
-    if ebda > LOWEST_BIOS && ebda < bios {
-        bios = ebda;
+    if ebda > LOWEST_BIOS {
+        bios = bios.min(ebda);
     }
     bios = page_down(bios);
     for entry in e820::entries(guest).rev() {

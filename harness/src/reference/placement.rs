@@ -133,5 +133,80 @@ mod tests {
         let at = |start| refusal(Range::sized(start, 0x1000), highest_heap(&image, link));
         assert_eq!(at(1 << 45), Refusal::Never);
         assert_eq!(at(1 << 46), Refusal::Must(TOO_LARGE));
+        let narrow = Link { map: 0xc000_0000, word: WordSize::Bits32, ..link };
+        assert_eq!(highest_heap(&image, narrow), (896 << 20) - 1);
+    }
+
+    #[test]
+    fn the_first_relocatable_stubs_leave_512_mib_of_lowmem() {
+        let mut fixture = Fixture::new(Compression::Gzip, &kernel(false, &[0, 0xc100_0008]));
+        fixture.version = 0x209;
+        let mut file = fixture.build();
+        // `lea 0x40(%esi), %esp; call 1f; 1:`, `lea _end(%ebp), %esi; lea _end(%ebx), %edi`
+        let code = b"\x8d\x66\x40\xe8\0\0\0\0\x8d\xb5\0\0\x04\0\x8d\xbb\0\0\x04\0";
+        file[crate::image::fixture::SETUP_SIZE..][..code.len()].copy_from_slice(code);
+        let image = Image::parse(file).unwrap();
+        let link = Link { physical: 0x100_0000, map: 0xc000_0000, word: WordSize::Bits32 };
+        assert_eq!(highest_heap(&image, link), (512 << 20) - 1);
+    }
+
+    #[test]
+    fn a_heap_may_begin_at_the_highest_address() {
+        let heap = |start, end| refusal(Range::new(start, end), 0x1000);
+        assert_eq!(heap(0x800, 0x1000), Refusal::Never);
+        assert_eq!(heap(0x1000, 0x1000), Refusal::Never);
+        assert_eq!(heap(0x1000, 0x1001), Refusal::May(TOO_LARGE));
+        assert_eq!(heap(0x1001, 0x1001), Refusal::Must(TOO_LARGE));
+    }
+
+    /// A kernel linked for 16 MiB in an image of this release.
+    fn image(release: &str) -> (Image, Link) {
+        let mut fixture = Fixture::new(Compression::Gzip, &kernel(true, &[0, 0, 0]));
+        fixture.kernel_version = format!("{release} (builder@host) #1 SMP");
+        let mut file = fixture.build();
+        // `add BP_init_size(%esi), %ebx; sub $0x40000, %ebx`
+        let code = b"\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x00\x04\x00";
+        file[crate::image::fixture::SETUP_SIZE..][..code.len()].copy_from_slice(code);
+        let map = 0xffff_ffff_8000_0000;
+        let link = Link { physical: 0x100_0000, map, word: WordSize::Bits64 };
+        (Image::parse(file).unwrap(), link)
+    }
+
+    #[test]
+    fn virtual_addresses_moved_along_from_3_14_to_3_18() {
+        for (release, moves) in [
+            ("3.13.11", false),
+            ("3.14.0", true),
+            ("3.18.140", true),
+            ("3.19.0", false),
+            ("6.1.0", false),
+        ] {
+            let (image, link) = image(release);
+            let expected = if moves { 0x500_0000 } else { 0x100_0000 };
+            assert_eq!(unrandomized_virt(&image, link, 0x500_0000), expected, "{release}");
+            let narrow = Link { word: WordSize::Bits32, ..link };
+            assert_eq!(unrandomized_virt(&image, narrow, 0x500_0000), 0x500_0000, "i386");
+        }
+    }
+
+    #[test]
+    fn the_stub_copies_itself_to_the_end_of_the_window() {
+        let (image, link) = image("6.1.0");
+        let placed = |init_size, load| {
+            place(&image, link, load, Passed { kernel_alignment: 0x20_0000, init_size })
+        };
+        let placement = placed(0x80_0000, 0x123_4000);
+        assert_eq!(placement.window, Range::new(0x140_0000, 0x1c0_0000));
+        assert_eq!(placement.copy, Some(0x1bc_0000));
+        assert_eq!(placed(0x4_0000, 0x140_0000).copy, Some(0x140_0000), "it just fits");
+        assert_eq!(placed(0x3_ffff, 0x140_0000).copy, None);
+        // The heap lies behind what the file has of the stub, in the last 256 KiB of the window.
+        let limit = 1 << 46;
+        let file = image.protected_mode().len() as u64;
+        assert!(file > 0x200 && file < 0x1000, "{file:#x}");
+        let at = |output: u64| placed(0x80_0000, output).refusal;
+        assert_eq!(at(limit - 0x80_0000 - 0x20_0000), Refusal::Never);
+        assert_eq!(at(limit - 0x80_0000), Refusal::May(TOO_LARGE));
+        assert_eq!(at(limit - 0x60_0000), Refusal::Must(TOO_LARGE));
     }
 }

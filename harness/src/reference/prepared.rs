@@ -250,7 +250,7 @@ mod tests {
         let prepared = model.prepare(&place, &inputs(&memory, Cpu::default())).unwrap();
         let choice = prepared.choice().unwrap();
         assert_eq!(choice.areas, [Area { start: 480 * MIB, count: 9 }]);
-        assert_eq!(choice.virtual_slots, 1);
+        assert_eq!((choice.physical_slots(), choice.virtual_slots), (9, 1));
         let prediction = prepared.choose(Cpu { rdrand: Some(&[5]), ..Cpu::default() });
         assert_eq!(prediction.output, prediction.virt);
     }

@@ -123,6 +123,7 @@ mod tests {
         output[8..].copy_from_slice(&0xffff_ffff_8100_0000u64.to_le_bytes());
         let applied = relocate(&mut output, &table, WIDE, 0x500_0000, 0x120_0000).unwrap();
         assert_eq!(applied, Applied { abs32: 1, inverse32: 1, abs64: 1 });
+        assert_eq!(Applied { abs32: 1, inverse32: 2, abs64: 4 }.total(), 7);
         assert_eq!(output[..4], 0x001f_fff0u32.to_le_bytes());
         assert_eq!(output[4..8], 0xffe0_0000u32.to_le_bytes());
         assert_eq!(output[8..], 0xffff_ffff_8120_0000u64.to_le_bytes());
@@ -142,6 +143,14 @@ mod tests {
         let mut output = [0u8; 4];
         assert_eq!(relocate(&mut output, &table, WIDE, 0x900_0000, 0x100_0000).unwrap().total(), 0);
         assert_eq!(output, [0; 4]);
+    }
+
+    #[test]
+    fn a_loop_without_a_terminator_runs_on_into_the_kernel() {
+        let endless = RelocTable { missing_terminators: 1, ..table(&[]) };
+        let at = |virt| relocate(&mut [0; 4], &endless, WIDE, 0, virt);
+        assert_eq!(at(0x120_0000), Err(ReferenceError::Unterminated));
+        assert!(at(0x100_0000).is_ok(), "nothing is applied");
     }
 
     #[test]

@@ -199,6 +199,10 @@ mod tests {
         ] {
             assert_eq!(flags(line), (kaslr, encrypt), "{}", String::from_utf8_lossy(line));
         }
+        let mut already = memory(b"mem_encrypt=on");
+        already.put(PARAMS + 0x236, &[0x80]);
+        let page = run(&samples::model(WordSize::Bits64), &already, false).unwrap();
+        assert_eq!(page.u8(0x236), 0x80, "the loader had set it");
         let mut absent = memory(b"mem_encrypt=on");
         absent.put(PARAMS + 0x228, &[0; 4]);
         let page = run(&samples::model(WordSize::Bits64), &absent, false).unwrap();
@@ -254,5 +258,39 @@ mod tests {
         let passed = Passed { kernel_alignment: 0x20_0000, init_size: 0x300_0000 };
         assert_eq!(Passed::read(&memory, PARAMS), Some(passed));
         assert_eq!(Passed::read(&memory, 0xf_ff00), None);
+    }
+
+    #[test]
+    fn the_root_of_acpi_is_left_in_boot_params() {
+        let mut memory = memory(b"");
+        let mut root = [0; 36];
+        root[..8].copy_from_slice(b"RSD PTR ");
+        super::super::testing::checksum(&mut root[..20], 8);
+        memory.put(0xe_0000, &root);
+        let page = run(&samples::model(WordSize::Bits64), &memory, false).unwrap();
+        assert_eq!(page.u64(0x70), 0xe_0000);
+    }
+
+    #[test]
+    fn a_verbose_stub_lists_its_addresses() {
+        for (word, digits, last) in
+            [(WordSize::Bits64, 16, &["trampoline_32bit"][..]), (WordSize::Bits32, 8, &[])]
+        {
+            let names = ["input_data", "input_len", "output", "output_len", "kernel_total_size"];
+            let names = names.iter().chain(&["needed_size"]).chain(last);
+            let addresses = names.map(|name| format!("{name}: 0x{}", "0".repeat(digits)));
+            let first = ["No EFI environment detected.", "early console in extract_kernel"];
+            let texts: Vec<_> = first.map(str::to_owned).into_iter().chain(addresses).collect();
+            // Each text is a line, or two where the screen is narrow.
+            for columns in [80, 37, 36, 32, 30, 29] {
+                let mut memory = memory(b"");
+                memory.put(PARAMS + 0x07, &[columns]);
+                memory.put(PARAMS + 0x0e, &[100]);
+                let model = Model { verbose: true, ..samples::model(word) };
+                let lines: usize = texts.iter().map(|t| 1 + t.len() / columns as usize).sum();
+                let page = run(&model, &memory, false).unwrap();
+                assert_eq!(usize::from(page.u8(1)), lines, "{columns} columns, {word}");
+            }
+        }
     }
 }

@@ -23,8 +23,9 @@ pub fn place(vintage: Vintage, header: &SetupHeader, link: Link, load: u64) -> P
     let window = Range::sized(output, vintage.size);
     let copy = output + vintage.copy;
     // The heap, by whose address the stub decides, begins where its bss ends.
-    let heap = Range::new(copy + vintage.end, copy + vintage.end);
-    Placement { output, window, copy: Some(copy), refusal: refusal(heap, link.highest(RESERVE)) }
+    let heap = copy + vintage.end;
+    let refusal = refusal(Range::new(heap, heap), link.highest(RESERVE));
+    Placement { output, window, copy: Some(copy), refusal }
 }
 
 /// boot_params at the hand-off: as the loader left them at `address`, but for the cursor and the stub's first stack, which

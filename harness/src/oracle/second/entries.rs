@@ -67,16 +67,18 @@ fn differences(
     notes: &BTreeMap<Key, Entry>,
 ) -> Vec<(Key, Wrong)> {
     let extra: Vec<Key> = image.iter().filter(|key| !expected.contains_key(key)).copied().collect();
-    let mut elsewhere: BTreeMap<u32, RelocKind> =
-        extra.iter().map(|(kind, address)| (*address, *kind)).collect();
+    let mut elsewhere: BTreeMap<u32, BTreeSet<RelocKind>> = BTreeMap::new();
+    for (kind, address) in &extra {
+        elsewhere.entry(*address).or_default().insert(*kind);
+    }
     let missing = expected.keys().filter(|key| !image.contains(key));
     let mut wrong: Vec<(Key, Wrong)> = missing
-        .map(|key| match elsewhere.remove(&key.1) {
+        .map(|key| match elsewhere.get_mut(&key.1).and_then(BTreeSet::pop_last) {
             Some(kind) => (*key, Wrong::Misplaced(kind)),
             None => (*key, Wrong::Missing),
         })
         .collect();
-    let left = extra.into_iter().filter(|(kind, address)| elsewhere.get(address) == Some(kind));
+    let left = extra.into_iter().filter(|(kind, address)| elsewhere[address].contains(kind));
     wrong.extend(left.map(|key| {
         let note = notes.contains_key(&key);
         (key, if note { Wrong::Note } else { Wrong::Extra })
@@ -203,5 +205,92 @@ mod tests {
         assert_eq!(version("7.3.0-rc7 (gcc 12.2.0) #1"), Some((7, 3, 0)));
         assert_eq!(version("5.10.223 (a@b)"), Some((5, 10, 223)));
         assert_eq!(version("memtest"), None);
+    }
+
+    use super::super::testing::{TABLE, X64, elf, subject};
+
+    /// What is said of an image of this release with this table, for a kernel with an address in its notes.
+    fn said(release: &str, table: &[u32]) -> (Vec<String>, Compared) {
+        let mut elf = elf();
+        let foo = elf.symbol("note_of", elf.address(0) + 0x100, 0);
+        elf.reloc(2, 0x10, X64, foo);
+        let file = elf.build();
+        let vmlinux = Vmlinux::parse(file.clone()).unwrap();
+        let derived = Derived::new(&vmlinux).unwrap();
+        let (found, compared) = judge(&subject(&file, table, release), &vmlinux, &derived);
+        let text = |f: Finding| format!("{}: {}; {}", f.place, f.expected, f.actual);
+        (found.into_iter().map(text).collect(), compared)
+    }
+
+    #[test]
+    fn each_finding_names_its_place_and_its_reason() {
+        let (found, compared) = said("6.15.0", &[0, 0x8100_0018, 0, 0x8100_1004, 0]);
+        assert_eq!(
+            found,
+            [
+                "64-bit entry 0x81000008 (start+0x8, .text): it in the table, for R_X86_64_64 `foo`; no such entry",
+                "64-bit entry 0x81000018 (start+0x18, .text): no entry: no relocation of vmlinux asks for it; an entry",
+                "32-bit entry 0x81001004 (foo+0x4, .data): it in the 32-bit group, for R_X86_64_32S `foo`; it in the inverse 32-bit group",
+            ]
+        );
+        assert_eq!(compared.equal, 0);
+    }
+
+    #[test]
+    fn notes_may_move_in_images_of_old_tools_and_then_all_of_them() {
+        let with_note = &[0, 0x8100_0008, 0x8100_2010, 0, 0, 0x8100_1004];
+        let (found, compared) = said("6.1.100", with_note);
+        assert_eq!((found, compared.equal, compared.in_notes), (vec![], 3, 1));
+        let (found, compared) = said("6.1.176", with_note);
+        assert_eq!(
+            found,
+            ["64-bit entry 0x81002010 (note+0x10, .notes): no entry: notes do not move; an entry"]
+        );
+        assert_eq!((compared.equal, compared.in_notes), (2, 0));
+        let (found, compared) = said("6.1.100", TABLE);
+        assert_eq!((found, compared.equal, compared.in_notes), (vec![], 2, 0));
+    }
+
+    #[test]
+    fn which_tools_moved_notes_the_version_says() {
+        let may = |release: &str| may_move_notes(&subject(&elf().build(), TABLE, release).image);
+        for (release, expected) in [
+            ("5.10.222", true),
+            ("5.10.223", false),
+            ("6.1.175", true),
+            ("6.1.176", false),
+            ("6.12.106", true),
+            ("6.12.107", false),
+            ("5.15.999", true),
+            ("6.11.0", true),
+            ("6.13.0", false),
+            ("7.0.0", false),
+        ] {
+            assert_eq!(may(release), expected, "{release}");
+        }
+        assert_eq!(version("6.1.5 6.12.9 6.1.4"), Some((6, 1, 5)), "of the same series");
+        assert_eq!(version("6.1.0 5.1.7"), Some((6, 1, 0)));
+    }
+
+    #[test]
+    fn one_more_is_told_by_its_place_alone() {
+        let wrong = (0..4).map(|address| ((A, address), Wrong::Extra)).collect();
+        let describe = |key: Key, _| Finding::new(Rule::Table, key.1.to_string(), "it", "nothing");
+        let found = findings(wrong, describe);
+        assert_eq!(found[3].place, "1 more 32-bit entries, 0x3 to 0x3");
+        let few = (0..3).map(|address| ((A, address), Wrong::Extra)).collect();
+        assert_eq!(findings(few, describe).len(), 3);
+    }
+
+    #[test]
+    fn an_entry_that_stands_in_two_groups_is_extra_in_one() {
+        let image = [(A, 1), (I, 1)].into_iter().collect();
+        let found = differences(&image, &map(&[(A, 1)]), &map(&[]));
+        assert_eq!(found, [((I, 1), Wrong::Extra)]);
+        let found = differences(&[(A, 1), (W, 1)].into_iter().collect(), &map(&[]), &map(&[]));
+        assert_eq!(found, [((A, 1), Wrong::Extra), ((W, 1), Wrong::Extra)]);
+        let image = [(A, 1), (W, 1)].into_iter().collect();
+        let found = differences(&image, &map(&[(I, 1)]), &map(&[]));
+        assert_eq!(found, [((I, 1), Wrong::Misplaced(W)), ((A, 1), Wrong::Extra)]);
     }
 }

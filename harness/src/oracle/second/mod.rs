@@ -8,6 +8,8 @@
 mod entries;
 mod origin;
 mod place;
+#[cfg(test)]
+mod testing;
 mod twice;
 
 use super::{Finding, Subject};
@@ -81,4 +83,62 @@ pub fn judge(
     let (entries, compared) = entries::judge(subject, vmlinux, &derived);
     findings.extend(entries);
     Ok((findings, compared))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{TABLE, elf, subject};
+    use super::*;
+
+    #[test]
+    fn an_image_equals_the_vmlinux_that_it_was_made_from() {
+        let file = elf().build();
+        let mut subject = subject(&file, TABLE, "6.15.0");
+        assert_eq!(subject.image_findings, []);
+        let vmlinux = Vmlinux::parse(file).unwrap();
+        subject.compare(&vmlinux).unwrap();
+        assert_eq!(subject.image_findings, []);
+        let compared = subject.compared.unwrap().unwrap();
+        assert_eq!(compared, Compared { equal: 2, in_notes: 0, unlisted: vec![] });
+        assert_eq!(compared.remarks(), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_deviates_joins_the_findings_of_the_image() {
+        let mut kernel = elf().build();
+        let vmlinux = Vmlinux::parse(kernel.clone()).unwrap();
+        let text = vmlinux.sections[1].sh_offset as usize;
+        kernel[text + 0x20] ^= 1;
+        let mut subject = subject(&kernel, &[0, 0x8100_0008, 0, 0], "6.15.0");
+        subject.compare(&vmlinux).unwrap();
+        let found: Vec<_> = subject.image_findings.iter().map(|found| &found.place[..]).collect();
+        assert_eq!(
+            found,
+            [
+                "payload, start+0x20, .text, against vmlinux",
+                "32-bit entry 0x81001004 (foo+0x4, .data)"
+            ]
+        );
+        assert_eq!(subject.compared.unwrap().unwrap().equal, 1);
+    }
+
+    #[test]
+    fn remarks_tell_what_was_let_pass() {
+        let compared = Compared { equal: 9, in_notes: 1, unlisted: vec!["a".into(), "b".into()] };
+        assert_eq!(
+            compared.remarks(),
+            [
+                "1 of the entries move notes, as tools before 6.13 made them",
+                "absolute symbols about which their value decided: a, b"
+            ]
+        );
+    }
+
+    #[test]
+    fn exit_codes_tell_a_file_that_is_unfit_from_one_that_says_nothing() {
+        assert_eq!(CompareError::Foreign("x".into()).exit(), Exit::Usage);
+        let file = CompareError::from(Vmlinux::parse(vec![0; 64]).err().unwrap());
+        assert_eq!(file.exit(), Exit::Usage);
+        assert_eq!(CompareError::Derive(DeriveError::NoRelocations).exit(), Exit::CannotJudge);
+    }
 }

@@ -119,3 +119,94 @@ fn difference(
     })?;
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TABLE, elf, subject};
+    use super::*;
+    use crate::vmlinux::fixture::Elf;
+
+    /// What is said of an image whose kernel has other bytes at these places: section (.text is 1) and offset.
+    fn said(places: &[(usize, usize)]) -> Result<Vec<Finding>, String> {
+        let mut kernel = elf().build();
+        let vmlinux = Vmlinux::parse(kernel.clone()).unwrap();
+        for (section, offset) in places {
+            kernel[vmlinux.sections[*section].sh_offset as usize + offset] ^= 1;
+        }
+        judge(&subject(&kernel, TABLE, "6.15.0"), &vmlinux).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_section_that_differs_is_one_finding() {
+        assert_eq!(said(&[]), Ok(vec![]));
+        let found = said(&[(1, 0x10), (1, 0x11), (1, 0x17), (1, 0x18), (2, 0x3f)]).unwrap();
+        let shown: Vec<_> = found.iter().map(|f| (&f.place[..], f.bytes, &f.actual[..])).collect();
+        assert_eq!(
+            shown,
+            [
+                ("payload, start+0x10, .text, against vmlinux", 4, "01 01 00 00 00 00 00 01"),
+                ("payload, foo+0x3f, .data, against vmlinux", 1, "01 00 00 00 00 00 00 00"),
+            ]
+        );
+        assert_eq!(found[1].expected, "00 00 00 00 00 00 00 00");
+        assert_eq!(found[0].rule, Rule::Memory);
+    }
+
+    #[test]
+    fn other_notes_are_another_kernels() {
+        let why = said(&[(1, 0x10), (3, 0x3f)]).unwrap_err();
+        let expected = "section .notes at 0xffffffff8100203f is 00, in the image 01";
+        assert_eq!(why, format!("not the vmlinux of this image: {expected}"));
+    }
+
+    #[test]
+    fn without_notes_any_difference_is_another_kernels() {
+        let mut elf = Elf::new(true);
+        let text = elf.section(crate::vmlinux::fixture::Sec::data(".text", 0x40));
+        let foo = elf.symbol("foo", elf.address(text), text);
+        elf.reloc(text, 8, 1, foo);
+        let file = elf.build();
+        let vmlinux = Vmlinux::parse(file.clone()).unwrap();
+        let table = &[0, 0x8100_0008, 0, 0];
+        assert_eq!(judge(&subject(&file, table, "6.15.0"), &vmlinux).unwrap(), []);
+        let mut other = file;
+        other[vmlinux.sections[1].sh_offset as usize] ^= 1;
+        let error = judge(&subject(&other, table, "6.15.0"), &vmlinux).unwrap_err();
+        assert!(
+            error.to_string().contains("section .text at 0xffffffff81000000 is 00 00"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_section_that_the_image_has_no_place_for_is_foreign() {
+        let file = elf().build();
+        let mut subject = subject(&file, TABLE, "6.15.0");
+        let vmlinux = Vmlinux::parse(file).unwrap();
+        subject.moved.truncate(0x1020);
+        let error = judge(&subject, &vmlinux).unwrap_err().to_string();
+        assert!(
+            error.ends_with("the image has no place for its section .notes at 0xffffffff81002000"),
+            "{error}"
+        );
+        let mut narrow = Elf::new(false);
+        narrow.section(crate::vmlinux::fixture::Sec::data(".text", 0x40));
+        let error =
+            judge(&subject, &Vmlinux::parse(narrow.build()).unwrap()).unwrap_err().to_string();
+        assert!(error.ends_with("it is 32-bit, the image is 64-bit"), "{error}");
+    }
+
+    #[test]
+    fn a_section_that_is_cut_off_is_missing_as_a_whole() {
+        let file = elf().build();
+        let mut subject = subject(&file, TABLE, "6.15.0");
+        let vmlinux = Vmlinux::parse(file).unwrap();
+        subject.moved.truncate(0x1020);
+        let section = &vmlinux.sections[2];
+        let found = difference(&subject, &vmlinux, 2, section).unwrap().unwrap();
+        assert_eq!((found.offset, found.bytes, found.actual.len()), (0, 0x1000, 0));
+        assert_eq!(finding(&subject, &vmlinux, &found).actual, "nothing");
+        subject.moved.resize(0x2000, 0);
+        assert!(difference(&subject, &vmlinux, 2, section).unwrap().is_none());
+    }
+}

@@ -212,4 +212,68 @@ mod tests {
         assert_eq!((&finding.place[..], finding.bytes), ("foo+0x10, .data", 8));
         assert!(finding.actual.ends_with("an entry names this field"), "{finding}");
     }
+
+    #[test]
+    fn kernels_of_other_objects_are_not_compared() {
+        let kernel = |sizes: &[(&'static str, usize)], bits64| {
+            let mut elf = Elf::new(bits64);
+            for (name, size) in sizes {
+                elf.section(Sec::data(name, *size));
+            }
+            Vmlinux::parse(elf.build()).unwrap()
+        };
+        let one = kernel(&[(".text", 0x20), (".data", 0x20)], true);
+        let why = |other: &Vmlinux| same_layout(&one, other).err().map(|error| error.to_string());
+        assert_eq!(why(&one), None);
+        let sizes = "not the same objects: .data at 0x1000 with 0x20 bytes, and .data at 0x1000 with 0x30 bytes";
+        assert_eq!(why(&kernel(&[(".text", 0x20), (".data", 0x30)], true)).as_deref(), Some(sizes));
+        assert!(why(&kernel(&[(".text", 0x20), (".bss", 0x20)], true)).is_some());
+        let others = Some("not the same objects: one has other sections");
+        assert_eq!(why(&kernel(&[(".text", 0x20)], true)).as_deref(), others);
+        assert_eq!(why(&kernel(&[(".text", 0x20), (".data", 0x20)], false)).as_deref(), others);
+    }
+
+    #[test]
+    fn differences_are_whole_fields_or_runs_of_bytes() {
+        let spans = [(0x104, 0x108), (0x108, 0x110)];
+        let found = |places: &[usize]| {
+            let (moved, mut linked) = ([0; 0x40], [0; 0x40]);
+            places.iter().for_each(|place| linked[*place] = 1);
+            let mut differences = Vec::new();
+            collect(0x100, &moved, &linked, &spans, &mut differences);
+            differences
+        };
+        assert_eq!(found(&[]), []);
+        assert_eq!(found(&[4, 7, 8]), [(0x104, 0x108), (0x108, 0x110)]);
+        assert_eq!(found(&[0x20, 0x21, 0x22, 0x24]), [(0x120, 0x123), (0x124, 0x125)]);
+        assert_eq!(found(&[3, 5]), [(0x103, 0x104), (0x104, 0x108)]);
+        assert_eq!(found(&[0xf, 0x10, 0x11]), [(0x108, 0x112)]);
+        assert_eq!(covering(&spans, 0x103), None);
+        assert_eq!(covering(&spans, 0x110), None);
+        assert_eq!(covering(&[], 0x110), None);
+    }
+
+    #[test]
+    fn some_differences_are_shown_and_the_rest_is_counted() {
+        let kernel = |by: u64, marks: &[usize]| {
+            let mut elf = Elf::new(true);
+            elf.base += by;
+            let data = elf.section(Sec::data(".data", 0));
+            let mut bytes = [0; 0x80];
+            marks.iter().for_each(|mark| bytes[*mark] = 1);
+            elf.fill(data, &bytes);
+            elf.symbol("foo", elf.address(data), data);
+            Vmlinux::parse(elf.build()).unwrap()
+        };
+        let low = kernel(0, &[]);
+        let found = |marks: &[usize]| {
+            judge(&low, &kernel(0x500_0000, marks), &RelocTable::default()).unwrap().findings
+        };
+        let five = [0, 4, 8, 12, 16];
+        assert_eq!(found(&five).len(), 5);
+        let more = found(&[0, 4, 8, 12, 16, 20, 24, 25]);
+        assert_eq!(more.len(), 6);
+        assert_eq!(more[5].place, "2 more places from foo+0x14, .data on");
+        assert_eq!((more[5].ranges, more[5].bytes), (2, 3));
+    }
 }

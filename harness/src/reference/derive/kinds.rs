@@ -6,14 +6,10 @@ use goblin::elf::header::{EM_386, EM_X86_64};
 use goblin::elf::reloc::{
     R_386_32, R_386_NONE, R_386_PC8, R_386_PC16, R_386_PC32, R_386_PLT32, R_X86_64_32,
     R_X86_64_32S, R_X86_64_64, R_X86_64_NONE, R_X86_64_PC32, R_X86_64_PC64, R_X86_64_PLT32,
-    r_to_str,
+    R_X86_64_REX_GOTPCRELX, r_to_str,
 };
 
 use crate::image::{RelocKind, WordSize};
-
-/// A load of an address that the linker turned into a computation (since 7.0 in kernels): as PC-relative as what
-/// it became. goblin calls 42 by no name.
-const R_X86_64_REX_GOTPCRELX: u32 = 42;
 
 /// How a field depends on where things are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +35,8 @@ pub fn effect(word: WordSize, reloc_type: u32) -> Option<Move> {
         (WordSize::Bits64, R_X86_64_NONE) => Move::Never,
         (WordSize::Bits64, R_X86_64_64) => Move::Address(RelocKind::Abs64),
         (WordSize::Bits64, R_X86_64_32 | R_X86_64_32S) => Move::Address(RelocKind::Abs32),
+        // The last is a load of an address that the linker turned into a computation (since 7.0 in kernels): as
+        // PC-relative as what it became.
         (WordSize::Bits64, R_X86_64_PC32 | R_X86_64_PLT32 | R_X86_64_REX_GOTPCRELX) => {
             Move::Relative
         }
@@ -53,11 +51,8 @@ pub fn type_name(word: WordSize, reloc_type: u32) -> String {
         WordSize::Bits32 => EM_386,
         WordSize::Bits64 => EM_X86_64,
     };
-    match (word, reloc_type) {
-        (WordSize::Bits64, R_X86_64_REX_GOTPCRELX) => "R_X86_64_REX_GOTPCRELX".to_owned(),
-        _ => match r_to_str(reloc_type, machine) {
-            unknown if unknown.contains("UNKNOWN") => format!("relocation type {reloc_type}"),
-            known => format!("R_{known}"),
-        },
+    match r_to_str(reloc_type, machine) {
+        unknown if unknown.contains("UNKNOWN") => format!("relocation type {reloc_type}"),
+        known => format!("R_{known}"),
     }
 }

@@ -123,7 +123,9 @@ fn per_cpu_data_among_the_rest_moves_along() {
     let variable = elf.symbol("this_cpu_off", elf.address(per_cpu) + 0x10, per_cpu);
     elf.reloc(text, 0, PC32, variable);
     elf.reloc(text, 8, X64, variable);
-    assert_eq!(entries(&elf), [(RelocKind::Abs64, 0x8100_0008)]);
+    elf.reloc(per_cpu, 0x20, X64, variable);
+    let own = elf.address(per_cpu) as u32 + 0x20;
+    assert_eq!(entries(&elf), [(RelocKind::Abs64, 0x8100_0008), (RelocKind::Abs64, own)]);
 }
 
 #[test]
@@ -155,6 +157,51 @@ fn the_value_decides_about_absolute_symbols_that_no_list_has() {
     assert_eq!(derived.unlisted, ["new_number", "new_place"]);
     let found: Vec<u32> = derived.entries.iter().map(|entry| entry.address).collect();
     assert_eq!(found, [0x8100_0000]);
+}
+
+#[test]
+fn lists_give_whole_names_beginnings_and_both_ends() {
+    let (mut elf, text, _) = kernel(true);
+    // None of these is on a list: each lacks a part of a name that is.
+    let names = [
+        "xen_elfnote_x",
+        "x_offset",
+        "xen_elfnote_offset",
+        "xen_elfnote__offset",
+        "_jiffies",
+        "x__crc_",
+        "_ends",
+    ];
+    for (number, name) in names.iter().enumerate() {
+        let symbol = elf.special(name, 0x1234, ABSOLUTE);
+        elf.reloc(text, 8 * number as u64, X64, symbol);
+    }
+    let mut expected = names;
+    expected.sort_unstable();
+    assert_eq!(derive(&elf).unwrap().unlisted, expected);
+}
+
+#[test]
+fn a_hundred_names_without_a_list_are_kept() {
+    let (mut elf, text, _) = kernel(true);
+    for number in 0..110 {
+        let symbol = elf.special(&format!("odd{number}"), 0x1234, ABSOLUTE);
+        elf.reloc(text, 8 * (number % 8), X64, symbol);
+    }
+    assert_eq!(derive(&elf).unwrap().unlisted.len(), 100);
+}
+
+#[test]
+fn types_have_the_names_of_the_processor_supplements() {
+    for (word, number, name) in [
+        (WordSize::Bits64, 1, "R_X86_64_64"),
+        (WordSize::Bits64, 42, "R_X86_64_REX_GOTPCRELX"),
+        (WordSize::Bits64, 250, "relocation type 250"),
+        (WordSize::Bits32, 1, "R_386_32"),
+        (WordSize::Bits32, 250, "relocation type 250"),
+    ] {
+        assert_eq!(type_name(word, number), name);
+    }
 }
 
 #[test]

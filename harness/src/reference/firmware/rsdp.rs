@@ -382,4 +382,57 @@ mod tests {
             assert!(found(&memory, traits, WordSize::Bits64).is_err());
         }
     }
+
+    #[test]
+    fn bios_data_begin_behind_their_own_area() {
+        let mut memory = memory();
+        memory.put(0xe_0000, &root(0));
+        memory.put(0x500, &root(0));
+        memory.put(0x40e, &0x40u16.to_le_bytes());
+        assert_eq!(found(&memory, helpers(), WordSize::Bits64), Ok(0xe_0000));
+        memory.put(0x40e, &0x41u16.to_le_bytes());
+        assert_eq!(found(&memory, helpers(), WordSize::Bits64), Ok(0x500));
+    }
+
+    /// How many lines a verbose stub prints.
+    fn lines(memory: &mut Bytes, traits: Traits, word: WordSize) -> u8 {
+        memory.put(PARAMS + 0x07, &[80]);
+        memory.put(PARAMS + 0x0e, &[25]);
+        let mut guest = guest(memory, word);
+        let console = Console::new(&guest.page, true);
+        find(&mut guest, traits, console).unwrap();
+        guest.page.u8(1)
+    }
+
+    #[test]
+    fn a_verbose_stub_says_what_it_misses() {
+        let (wide, narrow) = (WordSize::Bits64, WordSize::Bits32);
+        // "No EFI environment detected."; before 5.19 "Wrong EFI loader signature.".
+        assert_eq!(lines(&mut memory(), helpers(), wide), 1);
+        assert_eq!(lines(&mut memory(), before(), wide), 1);
+        // "Error getting RSDP address.", if none is there.
+        assert_eq!(lines(&mut efi(b"EL64", &[]), helpers(), wide), 1);
+        assert_eq!(lines(&mut efi(b"EL64", &[(efi::ACPI_20, 0x2222)]), helpers(), wide), 0);
+        // One line for each GUID that is looked for.
+        let far = [(efi::ACPI_20, 1 << 32)];
+        assert_eq!(lines(&mut efi(b"EL64", &far), helpers(), narrow), 3);
+        assert_eq!(lines(&mut efi(b"EL64", &far), before(), narrow), 1);
+        let mut high = efi(b"EL64", &[]);
+        high.put(PARAMS + 0x1dc, &[1]);
+        assert_eq!(lines(&mut high, helpers(), narrow), 1);
+        assert_eq!(lines(&mut high, before(), narrow), 1);
+        // A node of kexec's that says nothing.
+        let mut kexec = efi(b"EL64", &[(efi::ACPI_20, 0x2222)]);
+        kexec.put(PARAMS + 0x250, &NODE.to_le_bytes());
+        kexec.put(NODE + 8, &4u32.to_le_bytes());
+        assert_eq!(lines(&mut kexec, helpers(), wide), 1);
+        assert_eq!(lines(&mut kexec, before(), wide), 1);
+        // One that says something, but another firmware.
+        kexec.put(NODE + 32, &OTHER_TABLES.to_le_bytes());
+        assert_eq!(lines(&mut kexec, helpers(), wide), 1, "no RSDP in the other tables");
+        assert_eq!(lines(&mut kexec, before(), wide), 0);
+        kexec.put(PARAMS + 0x1c0, b"EL32");
+        kexec.put(SYSTEM + 68, &(TABLES as u32).to_le_bytes());
+        assert_eq!(lines(&mut kexec, before(), wide), 1);
+    }
 }

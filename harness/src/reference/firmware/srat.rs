@@ -269,6 +269,9 @@ mod tests {
             assert_eq!(found(&memory), []);
             memory.put(RSDT + 36, &(SRAT as u32).to_le_bytes());
             assert_eq!(found(&memory).len(), 1);
+            memory.put(RSDT + 4, &44u32.to_le_bytes());
+            memory.put(RSDT + 40, &(FACP as u32).to_le_bytes());
+            assert_eq!(found(&memory).len(), 1, "one of two");
         }
     }
 
@@ -280,8 +283,10 @@ mod tests {
         zero.put(SRAT + 4, &(48u32 + 40 + 2).to_le_bytes());
         assert_eq!(found(&zero).len(), 1, "a head alone is not looked at");
         let mut short = memory(&[ONE]);
-        short.put(XSDT + 4, &43u32.to_le_bytes());
-        assert_eq!(found(&short), []);
+        for len in [0, 35, 43, 36 + 2 * 8] {
+            short.put(XSDT + 4, &u32::to_le_bytes(len));
+            assert_eq!(found(&short), [], "{len}");
+        }
         assert_eq!(found(&memory(&[ONE; 3])).len(), 3);
         assert_eq!(found(&memory(&[ONE; 4])), [], "too many");
         let mut none = memory(&[ONE]);
@@ -297,5 +302,25 @@ mod tests {
         let mut far = memory(&[ONE]);
         far.put(XSDT + 36 + 8, &u64::MAX.to_le_bytes());
         assert!(found_as(&far, traits()).unwrap_err().contains("not RAM"));
+    }
+
+    #[test]
+    fn a_table_has_an_end() {
+        const LONG: u64 = 0x2_0000;
+        let found = |entries: u32| {
+            let mut memory = memory(&[]);
+            let mut longer = Bytes::new(0, 0x4_1000);
+            let mut bytes = vec![0; 0x2_0000];
+            assert!(super::super::super::Memory::read(&memory, 0, &mut bytes));
+            longer.put(0, &bytes);
+            memory = longer;
+            memory.put(XSDT + 36 + 16, &LONG.to_le_bytes());
+            // Of a kind that tells nothing, and as short as can be.
+            head(&mut memory, LONG, b"SRAT", 48 + 2 * entries + 1);
+            memory.put(LONG + 48, &[0, 2].repeat(entries as usize));
+            found_as(&memory, traits())
+        };
+        assert_eq!(found(MOST_ENTRIES as u32), Ok(vec![]));
+        assert!(found(MOST_ENTRIES as u32 + 1).unwrap_err().contains("more than 65536"));
     }
 }

@@ -117,6 +117,9 @@ mod tests {
         let both = Cpu { rdrand: Some(&[1]), tsc: Some(&[2, 6]), ..only };
         assert_eq!(draws(both), [3, 7, 3].map(mixed));
         assert_eq!(draws(Cpu::default()), [0; 3]);
+        let common = Cpu { rdrand: Some(&[0b0011]), tsc: Some(&[0b0110]), ..only };
+        let mut entropy = Entropy::new(WordSize::Bits64, common);
+        assert_eq!(entropy.draw(0b1111), mixed(0b1010));
     }
 
     #[test]
@@ -127,6 +130,8 @@ mod tests {
         assert_eq!(wide.draw(0), (1 << 63) + 0x2eb0_0465_f9c2_46e9);
         let mut narrow = Entropy::new(WordSize::Bits32, cpu);
         assert_eq!(narrow.draw(1), 0x3f39_e593);
+        // 2^31 times the constant, whose upper half is added.
+        assert_eq!(narrow.draw(0x8000_0000), 0x8000_0000 + 0x1f9c_f2c9);
     }
 
     #[test]

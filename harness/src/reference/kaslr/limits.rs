@@ -323,4 +323,24 @@ mod tests {
         let nothing = " ".repeat(LONGEST);
         assert_eq!(limits(&format!("{nothing}mem=512M")).0, END / MIB);
     }
+
+    #[test]
+    fn only_a_size_that_is_set_again_is_warned_of() {
+        let lines = |text: &str| {
+            let mut memory = Bytes::new(0, 0x2_0000);
+            memory.put(PARAMS + 0x07, &[80]);
+            memory.put(PARAMS + 0x0e, &[25]);
+            memory.put(PARAMS + 0x228, &0x1_8000u32.to_le_bytes());
+            memory.put(0x1_8000, text.as_bytes());
+            let mut guest = guest(&memory, WordSize::Bits64);
+            let line = CommandLine::read(&guest).unwrap().unwrap();
+            let console = quiet(&guest);
+            read(&mut guest, traits(), &line, console, END).unwrap();
+            guest.page.u8(1)
+        };
+        assert_eq!(lines("hugepagesz=1G hugepages=1"), 0);
+        assert_eq!(lines("hugepagesz=1G hugepagesz=2M"), 0);
+        assert_eq!(lines("hugepagesz=2M hugepagesz=1G"), 0);
+        assert_eq!(lines("hugepagesz=1G hugepagesz=1G"), 5);
+    }
 }

@@ -227,3 +227,70 @@ impl<'a> Run<'a> {
         number
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::inputs::{Cpu, Inputs};
+    use super::super::model::samples;
+    use super::super::placement::Refusal;
+    use super::super::testing::{Bytes, PARAMS, e820_table};
+    use super::*;
+    use crate::range::Range;
+
+    const LINE: u64 = 0x1_8000;
+
+    /// A screen, and free RAM as given; the stub's window is 16 MiB from 16 MiB on, its copy begins at 28 MiB.
+    fn memory(line: &str, ram: &[(u64, u64)]) -> Bytes {
+        let mut memory = Bytes::new(0, 0x10_0000);
+        memory.put(PARAMS + 0x07, &[80]);
+        memory.put(PARAMS + 0x0e, &[25]);
+        memory.put(PARAMS + 0x228, &(LINE as u32).to_le_bytes());
+        memory.put(LINE, line.as_bytes());
+        let map: Vec<_> = ram.iter().map(|(start, len)| (start * MIB, len * MIB, 1)).collect();
+        e820_table(&mut memory, PARAMS, &map);
+        memory
+    }
+
+    fn inputs(memory: &Bytes) -> Inputs<'_> {
+        Inputs {
+            memory,
+            cpu: Cpu::default(),
+            load: 0x800_0000,
+            entered_at_32_bits: false,
+            entered_with_five_levels: false,
+            boot_params: PARAMS,
+        }
+    }
+
+    fn placement() -> Placement {
+        let window = Range::sized(16 * MIB, 16 * MIB);
+        Placement { output: 16 * MIB, window, copy: Some(28 * MIB), refusal: Refusal::Never }
+    }
+
+    /// Whether the stub looks for places, how many there are, and the output and line of the cursor in the end.
+    fn chosen(needed: u64, line: &str, ram: &[(u64, u64)]) -> (bool, u64, u64, u8) {
+        let model = Model { needed: needed * MIB, ..samples::model(WordSize::Bits64) };
+        let memory = memory(line, ram);
+        let inputs = inputs(&memory);
+        let prepared = model.prepare(&placement(), &inputs).unwrap();
+        let choice = prepared.choice().unwrap();
+        let line = prepared.boot_params(inputs.cpu).unwrap().bytes[1];
+        let output = prepared.choose(inputs.cpu).output / MIB;
+        (choice.searched(), choice.physical_slots(), output, line)
+    }
+
+    #[test]
+    fn a_place_may_be_the_lowest_and_reach_up_to_the_limit() {
+        assert_eq!(chosen(8, "", &[(16, 8)]), (true, 1, 16, 0));
+        assert_eq!(chosen(16, "mem=48M", &[(32, 64)]), (true, 1, 32, 0));
+    }
+
+    #[test]
+    fn without_room_below_the_limit_nobody_looks() {
+        // "Physical KASLR disabled" is a warning of its own; "Invalid physical address" ends its line besides.
+        assert_eq!(chosen(16, "mem=32M", &[(32, 64)]), (true, 0, 16, 9));
+        assert_eq!(chosen(16, "mem=33554431", &[(32, 64)]), (false, 0, 16, 4));
+        let five = "memmap=1M$1M,1M$2M,1M$3M,1M$4M,1M$5M";
+        assert_eq!(chosen(16, five, &[(32, 64)]), (false, 0, 16, 4));
+    }
+}

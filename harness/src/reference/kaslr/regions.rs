@@ -334,4 +334,28 @@ mod tests {
         assert!(found(32, Handover::Unclear).is_err());
         assert!(found(1 << 30, Handover::Known).is_err(), "too many");
     }
+
+    #[test]
+    fn lists_have_an_end() {
+        // Descriptors of one byte, each read as 40.
+        let mut memory = efi(&[], 1);
+        let mut found = |count: u32| {
+            memory.put(PARAMS + 0x1d4, &count.to_le_bytes());
+            memory.put(PARAMS + 0x1d0, &0u32.to_le_bytes());
+            found_with(&memory, traits(), WordSize::Bits64, &[], Handover::Unknown)
+        };
+        assert!(found(MOST_ENTRIES as u32).is_ok());
+        assert!(found(MOST_ENTRIES as u32 + 1).unwrap_err().contains("65537 entries"));
+
+        let mut memory = Bytes::new(0, 0x20_0000);
+        memory.put(PARAMS + 0x250, &NODE.to_le_bytes());
+        memory.put(NODE + 8, &10u32.to_le_bytes());
+        memory.put(NODE + 32, &0x2_0000u64.to_le_bytes());
+        let mut found = |count: u64| {
+            memory.put(NODE + 40, &(count * 16).to_le_bytes());
+            found_with(&memory, traits(), WordSize::Bits64, &[], Handover::Known)
+        };
+        assert_eq!(found(MOST_ENTRIES), Ok(vec![]));
+        assert!(found(MOST_ENTRIES + 1).unwrap_err().contains("65537 entries"));
+    }
 }

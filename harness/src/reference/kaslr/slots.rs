@@ -57,15 +57,14 @@ impl Slots<'_> {
         let end = entry.end().min(self.limit);
         while !self.is_full() {
             start = align_up(start, self.alignment);
-            if start > end || end - start < self.needed {
-                return Ok(());
-            }
+            let size = end.checked_sub(start).filter(|size| *size >= self.needed);
+            let Some(size) = size else { return Ok(()) };
             self.comparisons += self.avoided.len() as u64;
             if self.comparisons > MOST_COMPARISONS {
                 return Err("the stub's search for memory has no end".into());
             }
-            let Some(obstacle) = self.obstacle(Span { start, size: end - start }) else {
-                self.store_around_gib_pages(Span { start, size: end - start });
+            let Some(obstacle) = self.obstacle(Span { start, size }) else {
+                self.store_around_gib_pages(Span { start, size });
                 return Ok(());
             };
             if obstacle.start >= start.wrapping_add(self.needed) {
@@ -80,7 +79,7 @@ impl Slots<'_> {
     fn obstacle(&self, free: Span) -> Option<Span> {
         self.avoided
             .iter()
-            .filter(|avoided| free.overlaps(**avoided) && avoided.start < free.end())
+            .filter(|avoided| free.overlaps(**avoided))
             .min_by_key(|avoided| avoided.start)
             .copied()
     }
@@ -88,18 +87,16 @@ impl Slots<'_> {
     /// `process_gb_huge_pages()`.
     fn store_around_gib_pages(&mut self, region: Span) {
         let first = align_up(region.start, GIB);
-        let mut last = region.end() & !(GIB - 1);
+        let last = region.end() & !(GIB - 1);
         if self.gib_pages == 0 || first >= last {
             return self.store(region);
         }
         if first >= region.start.wrapping_add(self.needed) {
             self.store(Span { start: region.start, size: first - region.start });
         }
-        let pages = (last - first) / GIB;
-        if pages > self.gib_pages {
-            last = first + self.gib_pages * GIB;
-        }
-        self.gib_pages = self.gib_pages.saturating_sub(pages);
+        let pages = self.gib_pages.min((last - first) / GIB);
+        self.gib_pages -= pages;
+        let last = first + pages * GIB;
         if region.end() >= last.wrapping_add(self.needed) {
             self.store(Span { start: last, size: region.end() - last });
         }
@@ -204,6 +201,8 @@ mod tests {
         assert_eq!(around(5, region), (vec![head, tail], 3));
         assert_eq!(around(1, region), (vec![head, (2 * GIB, count(GIB + GIB / 4))], 0));
         assert_eq!(around(1, span(GIB / 2, GIB)), (vec![head], 1), "no whole page");
+        let whole = (GIB / 2, count(2 * GIB + 3 * (GIB / 4)));
+        assert_eq!(around(0, region), (vec![whole], 0), "none to be left free");
         assert_eq!(around(9, span(GIB, 2 * GIB)), (vec![], 8), "nothing is left");
     }
 
@@ -219,9 +218,15 @@ mod tests {
     #[test]
     fn a_search_in_circles_ends() {
         // What is left wraps to 0 when it is aligned, too small to be stored.
-        let avoided = [span(0x30, u64::MAX)];
+        let avoided = [span(0x30, u64::MAX); 3];
         let mut slots = slots(&avoided);
+        slots.comparisons = MOST_COMPARISONS - 1000;
         assert!(slots.add_region(span(0x20, 0x200)).unwrap_err().contains("no end"));
+        let avoided = [span(0x1000, 0x1001); 3];
+        let mut slots = self::slots(&avoided);
+        slots.comparisons = MOST_COMPARISONS - 3;
+        assert!(slots.add_region(span(0x20, 0x70)).is_ok(), "as often as can be");
+        assert!(slots.add_region(span(0x20, 0x70)).is_err());
     }
 
     #[test]

@@ -116,6 +116,8 @@ mod tests {
             ("a=\"b c", vec![some("a", "b c")]),
             ("a=b\" \"c d", vec![some("a", "b\" \"c"), none("d")]),
             ("a=\"b\"c d", vec![some("a", "b\"c"), none("d")]),
+            ("x=a\"b c\" d", vec![some("x", "a\"b c\""), none("d")]),
+            ("\"a b\"c d", vec![none("a b\"c"), none("d")]),
             ("a=\"", vec![some("a", "")]),
             ("\"", vec![none("")]),
             ("\"\" a", vec![none(""), none("a")]),
