@@ -67,3 +67,87 @@ fn contents(scene: &Scene) -> Option<Finding> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Run, image};
+    use super::*;
+    use crate::case::Case;
+    use crate::image::WordSize;
+    use crate::machine::PortUse;
+
+    fn with_screen() -> Run {
+        let case = Case { screen: true, ..Case::default() };
+        Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0"), case)
+    }
+
+    #[test]
+    fn each_place_of_the_screen_counts() {
+        let mut run = with_screen();
+        assert_eq!(run.said(), [] as [&str; 0]);
+        let cells = run.outcome.ram.slice(SCREEN.start, SCREEN.len() as usize).unwrap();
+        let first = cells.iter().position(|byte| *byte == b'K').unwrap() as u64;
+        run.flip(SCREEN.start + first);
+        run.flip(SCREEN.end - 1);
+        assert_eq!(run.found(Rule::Footprint), [("text screen".to_owned(), "4a".to_owned())]);
+        let line = first / 2 / SCREEN_COLUMNS as u64;
+        assert_eq!(run.expected(Rule::Footprint), [format!("4b in line {line}, column 0")]);
+        run.outcome.end = End::Halted;
+        assert_eq!(
+            run.found(Rule::Footprint),
+            [],
+            "what a stub that stops has printed is not known"
+        );
+    }
+
+    /// What is said of a cursor at column 5 of line 3 (position 0xf5) after these accesses.
+    fn cursor(index_writes: u64, data: PortUse) -> Vec<String> {
+        let case = Case { screen: true, ..Case::default() };
+        let mut run = Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0"), case);
+        run.write(run.setup.boot_params, &[5, 3]);
+        let index =
+            PortUse { writes: index_writes, sizes: 1, values: vec![14, 15], ..PortUse::default() };
+        run.outcome.ports.insert(DISPLAY_INDEX, index);
+        run.outcome.ports.insert(DISPLAY_DATA, data);
+        run.expected(Rule::Ports)
+    }
+
+    #[test]
+    fn the_cursor_is_put_where_boot_params_say() {
+        let data = |writes, values: &[u32]| PortUse {
+            writes,
+            sizes: 1,
+            values: values.to_vec(),
+            ..PortUse::default()
+        };
+        assert_eq!(cursor(2, data(2, &[0, 0xf5])), [] as [&str; 0]);
+        assert_eq!(cursor(4, data(4, &[0, 1, 2, 0xf5])), [] as [&str; 0]);
+        let pairs = ["as many writes of its data as of its index, in pairs"];
+        assert_eq!(cursor(4, data(2, &[0, 0xf5])), pairs);
+        assert_eq!(cursor(3, data(3, &[0, 0xf5])), pairs);
+        let missing = ["0x0 and 0xf5 written"];
+        assert_eq!(cursor(2, data(2, &[0, 0xf4])), missing);
+        assert_eq!(cursor(2, data(2, &[1, 0xf5])), missing);
+        let more = PortUse { more_values: true, ..data(2, &[0, 0xf4]) };
+        assert_eq!(cursor(2, more), [] as [&str; 0], "it may have come later");
+    }
+
+    #[test]
+    fn both_halves_of_the_cursors_place_count() {
+        let case = Case { screen: true, ..Case::default() };
+        let mut run = Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0"), case);
+        run.write(run.setup.boot_params, &[7, 20]);
+        let port = |values: &[u32]| PortUse {
+            writes: 2,
+            sizes: 1,
+            values: values.to_vec(),
+            ..PortUse::default()
+        };
+        run.outcome.ports.insert(DISPLAY_INDEX, port(&[14, 15]));
+        // 20 lines of 80, and 7: 0x647.
+        run.outcome.ports.insert(DISPLAY_DATA, port(&[6, 0x47]));
+        assert_eq!(run.found(Rule::Ports), []);
+        run.outcome.ports.remove(&DISPLAY_DATA);
+        assert_eq!(run.found(Rule::Ports), [], "nothing was printed");
+    }
+}

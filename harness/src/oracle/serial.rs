@@ -174,6 +174,12 @@ mod tests {
         run.found(Rule::Ports).into_iter().map(|found| found.0).collect()
     }
 
+    fn set_up(run: &mut Run) {
+        run.outcome.ports = good();
+        let reads = run.outcome.serial.len() as u64;
+        run.outcome.ports.insert(0x3fd, PortUse { reads, sizes: 1, ..PortUse::default() });
+    }
+
     const KNOWS: &str = "nokaslr\0earlyprintk\0";
     const ASKS: &str = "nokaslr earlyprintk=ttyS0";
     const MISSED: [&str; 1] = ["serial port 0x3f8"];
@@ -182,7 +188,7 @@ mod tests {
     #[test]
     fn a_port_that_is_asked_for_is_set_up() {
         assert_eq!(places(KNOWS, ASKS, |_| ()), MISSED);
-        assert_eq!(places(KNOWS, ASKS, |run| run.outcome.ports = good()), NONE);
+        assert_eq!(places(KNOWS, ASKS, set_up), NONE);
         assert_eq!(places("nokaslr\0", ASKS, |_| ()), NONE, "the stub knows no serial port");
         assert_eq!(places(KNOWS, "nokaslr", |_| ()), NONE);
         assert_eq!(places(KNOWS, "nokaslr earlyprintk=ttyS1", |_| ()), ["serial port 0x2f8"]);

@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use super::scene::Scene;
-use super::{Judgement, Rule, Subject, judge};
-use crate::case::{Case, place};
+use super::{Judgement, Loaded, Rule, Subject, judge, serial, text};
+use crate::case::{Case, SCREEN, place};
 use crate::image::fixture::{BITS32, BITS64, Fixture, INVERSE, SETUP_SIZE, kernel};
 use crate::image::{Compression, Image, WordSize};
 use crate::machine::{
@@ -14,7 +14,7 @@ use crate::machine::{
     Table, Tile,
 };
 use crate::range::Range;
-use crate::reference::{Prediction, relocate};
+use crate::reference::{Memory, Prediction, relocate, shown};
 
 pub const MIB: u64 = 1 << 20;
 /// Size of the stub in memory.
@@ -119,6 +119,8 @@ impl Run {
         let placement = scene.placement;
         let unmoved = Prediction { output: placement.output, virt: self.subject.link.physical };
         let prediction = scene.prediction.clone().unwrap_or(unmoved);
+        let said = text::predicted(&scene).map(str::to_owned);
+        let serial = serial::in_use(&scene).is_some();
         // Of stubs before 5.10 these are not known.
         let (hand_over, paging) = (scene.hand_over.clone(), scene.paging.clone());
         let word = self.subject.word;
@@ -135,6 +137,7 @@ impl Run {
             self.outcome.code.push(Range::sized(trampoline.start + PAGE, 0x70));
         }
         self.outcome.code.push(copy);
+        self.print(&said.unwrap_or_default(), serial);
 
         let registers = &mut self.outcome.registers;
         registers.rip = prediction.output + self.subject.entry_offset();
@@ -148,6 +151,19 @@ impl Run {
             registers.efer = EFER_LMA;
             registers.cr3 = placement.window.end - 4 * PAGE;
             self.map_to_itself();
+        }
+    }
+
+    fn print(&mut self, text: &str, serial: bool) {
+        if serial {
+            self.outcome.serial = text.replace('\n', "\r\n").into();
+        }
+        if self.case.screen {
+            let mut cells = vec![0; SCREEN.len() as usize];
+            let memory = Loaded(&self.setup);
+            assert!(memory.read(SCREEN.start, &mut cells));
+            assert!(shown(&memory, self.setup.boot_params, text, &mut cells));
+            self.write(SCREEN.start, &cells);
         }
     }
 

@@ -144,7 +144,7 @@ mod tests {
             boot_params: PARAMS,
         };
         let mut started = Started::page_tables(model, &placement, &inputs).unwrap();
-        started.extract_kernel(model).unwrap();
+        started.extract_kernel(model, &placement).unwrap();
         // What was printed so far does not matter here.
         started.guest.page.put_u8(0, 0);
         started.guest.page.put_u8(1, 0);

@@ -217,13 +217,15 @@ fn five_levels(space: &Space, case: &mut Case, round: usize, dice: &mut Dice) {
     }
     let la57 = !dice.once_in(8);
     case.cpu = CpuFeatures { la57, gib_pages: dice.once_in(2), ..case.cpu.clone() };
+    // With KASLR and without it.
+    let wanted = la57 && (round / 2).is_multiple_of(2);
     if la57 && case.protocol == Protocol::Bits64 {
-        case.entry.five_levels = dice.once_in(2);
+        // Most stubs have to change the number of levels, and need their trampoline for that.
+        let changes = !dice.once_in(4);
+        case.entry.five_levels = wanted != changes;
         case.entry.ignored_bits = dice.once_in(2);
     }
-    // Most stubs have to change the number of levels, and need their trampoline for that.
-    let changes = la57 && !dice.once_in(4);
-    if case.entry.five_levels == changes {
+    if !wanted {
         forbid_five_levels(case, dice);
     }
     if dice.once_in(3) {
