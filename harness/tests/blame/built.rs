@@ -2,6 +2,7 @@
 //! A kernel that `relocheck corpus build` made, and what its files say of an address.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use goblin::elf::Elf;
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
@@ -96,6 +97,19 @@ impl Built {
                 && i.op1_kind() == OpKind::Register
         });
         addition.expect("the addition").ip() as usize
+    }
+
+    /// The source line of the instruction at an offset of the stub, as `addr2line` tells it.
+    pub fn source_line(&self, offset: u64) -> Option<String> {
+        let output = Command::new("addr2line")
+            .arg("-e")
+            .args([self.stub().to_str().expect("a name in UTF-8"), &format!("{offset:#x}")])
+            .output()
+            .expect("addr2line, of binutils");
+        let text = String::from_utf8_lossy(&output.stdout);
+        // It adds "(discriminator 2)" where a line has several blocks.
+        let line = text.split_whitespace().next()?;
+        (!line.starts_with('?') && !line.ends_with('?')).then(|| line.to_owned())
     }
 
     /// The image with `bytes` at an offset of its stub.
