@@ -73,6 +73,8 @@ pub enum By<'a> {
     Chosen(&'a str),
     /// The instruction that ended the run is none of the image's; the code there was last written by this one.
     Overwritten(&'a str),
+    /// The instruction that ended the run is none of the image's.
+    Foreign,
     /// The image itself.
     Image,
     /// No instruction can be named, for this reason.
@@ -135,7 +137,12 @@ impl Blamed {
                 let sites = blame.chosen.iter().filter_map(|held| held.site.as_ref());
                 (sites.clone().find(|site| site.text.starts_with(text)), text)
             }
-            By::Nobody | By::Unwritten | By::Untouched(_) | By::Image | By::NoOne(_) => {
+            By::Nobody
+            | By::Unwritten
+            | By::Untouched(_)
+            | By::Foreign
+            | By::Image
+            | By::NoOne(_) => {
                 let fits = blames_nobody(blame, by);
                 assert!(fits, "{}: wanted {by:?}, but it was said: {blame:#?}", self.said());
                 return None;
@@ -177,6 +184,7 @@ fn blames_nobody(blame: &Blame, by: By) -> bool {
         By::Untouched(register) => {
             blame.origins.iter().any(|set| set.register == register && set.site.is_none())
         }
+        By::Foreign => blame.instruction.as_ref().is_some_and(|site| site.offset.is_none()),
         By::Image => unnamed && blame.summary.starts_with("the image itself is wrong"),
         By::NoOne(why) => unnamed && blame.summary.starts_with(why),
         _ => false,

@@ -95,7 +95,7 @@ fn not_toggled(kernel: &Kernel) {
 fn unmasked(kernel: &Kernel) {
     for (offset, len) in [(0, 3), (6, 7)] {
         let file = without(kernel, &format!("{FIRST_ENTRY} ?? ?? ?? ??"), offset, len);
-        let who = [Misled(By::Instruction(""))];
+        let who = [Misled(By::Foreign)];
         assert_only(&kernel.damaged(file, &from_five(kernel), &who), Rule::Fault, "stub+0x");
     }
 }
