@@ -93,9 +93,10 @@ fn not_toggled(kernel: &Kernel) {
 
 /// Before eb2266312507 (2025): CR3 with its flags, and the upper flags of the entry.
 fn unmasked(kernel: &Kernel) {
-    for (offset, len) in [(0, 3), (6, 7)] {
+    let walks = By::Instruction("mov (%rsi),%rcx");
+    for (offset, len, by) in [(0, 3, By::Foreign), (6, 7, walks)] {
         let file = without(kernel, &format!("{FIRST_ENTRY} ?? ?? ?? ??"), offset, len);
-        let who = [Misled(By::Foreign)];
+        let who = [Misled(by)];
         assert_only(&kernel.damaged(file, &from_five(kernel), &who), Rule::Fault, "stub+0x");
     }
 }
