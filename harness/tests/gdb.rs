@@ -114,6 +114,8 @@ struct Bench {
     /// An instruction of the stub's copy that runs once: that at the start of the function which decompresses and relocates,
     /// where symbols tell it, or the first in the copy.
     once: u64,
+    /// What `monitor where` calls the function that relocates, where symbols tell.
+    relocates: Option<String>,
     /// A 32-bit field: its table entry, where it lands, and its value before and after relocation.
     field: (u32, u64, u32, u32),
 }
@@ -153,9 +155,11 @@ impl Bench {
             let (_, first) = engine.observe(&setup, &Interest::default(), || FirstInCopy(None))?;
             Ok(first.0.ok_or("the stub runs from no copy")?)
         };
-        let once = match stub {
-            Some(stub) => copy + symbol(&stub, "extract_kernel")?,
-            None => first()?,
+        let (once, relocates) = match stub {
+            Some(stub) => {
+                (copy + symbol(&stub, "extract_kernel")?, Some(", extract_kernel+0x".to_owned()))
+            }
+            None => (first()?, None),
         };
         let link = subject.link;
         let runs_at = match subject.word {
@@ -181,6 +185,7 @@ impl Bench {
             output: prediction.output,
             kernel_entry: prediction.output.wrapping_add(subject.entry_offset()),
             once,
+            relocates,
             field: (entry, prediction.output + offset, before, before.wrapping_add(delta)),
         })
     }
@@ -323,7 +328,10 @@ fn watch(bench: &Bench) -> Result<(), Failed> {
         format!("now    {after:#x}, as after"),
         format!("now    {before:#x}, as before"),
         "copy of the stub + ".to_owned(),
-    ] {
+    ]
+    .into_iter()
+    .chain(bench.relocates.clone())
+    {
         assert!(text.contains(&line), "{line:?} is missing in:\n{text}");
     }
     assert_eq!(text.matches("the run is over: hand-off").count(), 3, "{text}");
@@ -400,6 +408,12 @@ fn monitor(bench: &Bench) -> Result<(), Failed> {
         assert!(text.contains(part), "{part:?} is missing in:\n{text}");
     }
     assert!(text.lines().any(|line| line == "1000"), "{text}");
+    // Where it begins, and where the kernel does.
+    let startup = if bench.word == WordSize::Bits64 { "startup_64" } else { "startup_32" };
+    for place in [format!(", {startup}\n"), "not in the stub, ".to_owned()] {
+        assert!(text.contains(&place), "{place:?} is missing in:\n{text}");
+    }
+    assert!(text.contains(" of the kernel\n"), "{text}");
     if bench.word == WordSize::Bits64 {
         assert!(text.contains("taken by the guest's handler"), "{text}");
     }

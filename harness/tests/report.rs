@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use relocheck::oracle::{Finding, Rule, Verdict};
-use relocheck::record::{Found, Report, schema};
+use relocheck::record::{Found, Printed, Report, schema};
 use tempfile::TempDir;
 
 mod kernels;
@@ -166,8 +166,13 @@ fn step_summary() -> Result<(), Failed> {
 }
 
 fn printed_schema() -> Result<(), Failed> {
-    let output = relocheck(Path::new("."), &["report", "schema"], 0)?;
-    assert_eq!(text(&output.stdout), schema()?);
+    for (arguments, of) in [
+        (&["report", "schema"][..], Printed::Report),
+        (&["report", "schema", "replay"], Printed::Replay),
+    ] {
+        let output = relocheck(Path::new("."), arguments, 0)?;
+        assert_eq!(text(&output.stdout), schema(of)?);
+    }
     Ok(())
 }
 
@@ -177,7 +182,7 @@ fn checked(image: PathBuf) -> Result<(), Failed> {
     let check = ["check", "--bases", "2", "--seed", "1", "--format"];
     relocheck(dir.path(), &[&check[..], &["json", "-o", "report.json", image]].concat(), 0)?;
     let json = std::fs::read(dir.path().join("report.json"))?;
-    let validator = jsonschema::validator_for(&serde_json::from_str(&schema()?)?)?;
+    let validator = jsonschema::validator_for(&serde_json::from_str(&schema(Printed::Report)?)?)?;
     let value = serde_json::from_slice(&json)?;
     let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
     assert!(errors.is_empty(), "{errors:#?}");

@@ -99,11 +99,11 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         system_map: args.system_map.clone(),
         stub: args.stub.clone(),
     };
-    if let Some(endpoint) = &args.gdb {
-        return gdb::run(endpoint, &subject, &file.case, gdb::files(&image, &named));
-    }
     let beside = BuildTree::of_image(&image).map(|tree| SymbolFiles::of(&tree)).unwrap_or_default();
     let read = || Symbols::read(&subject, &named, &beside).map_err(Failure::usage);
+    if let Some(endpoint) = &args.gdb {
+        return gdb::run(endpoint, &subject, &file.case, gdb::files(&image, &named), &read()?);
+    }
     // A file that was named has to be one that can be used, whether it will be needed or not.
     let mut symbols = if named == SymbolFiles::default() { None } else { Some(read()?) };
 

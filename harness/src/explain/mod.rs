@@ -6,8 +6,6 @@ pub mod gdb;
 pub mod phases;
 pub mod provenance;
 pub mod symbols;
-#[cfg(test)]
-mod testing;
 pub mod trace;
 
 /// Blocks between two signs of life of an observed run.

@@ -13,6 +13,7 @@ mod exit_check;
 mod faults;
 mod features;
 mod fill;
+mod guard;
 mod hooks;
 mod observe;
 mod outcome;
@@ -23,6 +24,8 @@ mod region;
 mod script;
 mod session;
 mod setup;
+#[cfg(test)]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod unicorn;

@@ -4,12 +4,13 @@
 //!
 //! An observed run comes to the same end as any other run of its setup: observers only look.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use unicorn_engine::{HookType, Unicorn, uc_error};
 
 use super::cpu;
+use super::guard;
 use super::hooks::State;
 use super::outcome::{Access, Registers};
 use super::paging::{EFER_LMA, Miss, Paging};
@@ -17,13 +18,14 @@ use super::ram::Ram;
 use crate::range::Range;
 
 /// The engine stores at most so many bytes at a time.
-const WIDEST_STORE: u64 = 8;
+pub const WIDEST_STORE: u64 = 8;
 
 /// What an observer wants to be told. Page faults, port accesses and new copies of the stub cost nothing, and are
 /// always told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
-    /// Stores that touch these physical addresses. With any, every access of the guest takes the engine's slow path.
+    /// Stores that touch these physical addresses. If they are many, every access of the guest takes the engine's slow
+    /// path.
     pub writes: Vec<Range>,
     /// The start of every translated block.
     pub blocks: bool,
@@ -150,14 +152,49 @@ pub fn tell(uc: &Unicorn<State>, event: &Event) {
     }
 }
 
-/// Makes `uc`, in which nothing has run, tell `observer` what it is interested in.
+/// Makes `uc`, in which nothing has run, tell `observer` what it is interested in. If the result becomes true, guarded pages
+/// have changed what runs, and the run has to be done over again with [`Watching::All`].
 pub fn install(
     uc: &mut Unicorn<State>,
     observer: Shared,
     interest: &Interest,
-) -> Result<(), uc_error> {
+    watching: Watching,
+) -> Result<Rc<Cell<bool>>, uc_error> {
     uc.get_data_mut().observer = Some(observer);
-    for range in interest.writes.iter().copied() {
+    let pages = match watching {
+        Watching::FewPages => guard::pages(&interest.writes),
+        Watching::All => None,
+    };
+    let overwritten = match pages {
+        Some(pages) => guard::install(uc, &pages, &interest.writes)?,
+        None => {
+            watch_all(uc, &interest.writes)?;
+            Rc::default()
+        }
+    };
+    if interest.blocks {
+        uc.add_block_hook(1, 0, |uc, address, size| tell(uc, &Event::Block { address, size }))?;
+    }
+    for range in &interest.instructions {
+        let last = range.end.saturating_sub(1);
+        uc.add_code_hook(range.start, last, |uc, address, size| {
+            tell(uc, &Event::Instruction { address, size });
+        })?;
+    }
+    Ok(overwritten)
+}
+
+/// How stores are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watching {
+    /// By guarded pages, if those are few.
+    FewPages,
+    /// By a hook on all of them.
+    All,
+}
+
+fn watch_all(uc: &mut Unicorn<State>, ranges: &[Range]) -> Result<(), uc_error> {
+    for range in ranges.iter().copied() {
         // The engine asks where a store begins, not where it ends.
         let first = range.start.saturating_sub(WIDEST_STORE - 1);
         let last = range.end.saturating_sub(1);
@@ -167,15 +204,6 @@ pub fn install(
                 tell(uc, &Event::Write { address, size, value });
             }
             true
-        })?;
-    }
-    if interest.blocks {
-        uc.add_block_hook(1, 0, |uc, address, size| tell(uc, &Event::Block { address, size }))?;
-    }
-    for range in &interest.instructions {
-        let last = range.end.saturating_sub(1);
-        uc.add_code_hook(range.start, last, |uc, address, size| {
-            tell(uc, &Event::Instruction { address, size });
         })?;
     }
     Ok(())

@@ -5,7 +5,7 @@
 //! permission it needs: an entry both writable and executable sends every store through a slow path, and
 //! a fetch that is refused is a free hand-off detector.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use unicorn_engine::{Arch, Mode, Prot, TlbType, Unicorn, X86CpuModel, uc_error};
 use super::faults::{self, Delivery, PAGE_FAULT};
 use super::fill::{Fill, Tile};
 use super::hooks::{self, State, Stop};
-use super::observe::{self, Event, Interest, Observer};
+use super::observe::{self, Event, Interest, Observer, Watching};
 use super::outcome::{End, Outcome};
 use super::paging::Paging;
 use super::ram::{MOST_TOUCHED, Ram, Untouchable};
@@ -93,7 +93,7 @@ impl UnicornEngine {
 
     /// Runs one machine as [`Engine::run`] does, and tells an observer that `make` makes what happens in it.
     ///
-    /// A run that has to be repeated with its blocks counted gets another observer.
+    /// A run that has to be repeated, with its blocks counted or without guarded pages, gets another observer.
     ///
     /// # Errors
     /// As for any run.
@@ -103,23 +103,32 @@ impl UnicornEngine {
         interest: &Interest,
         make: impl Fn() -> O,
     ) -> Result<(Outcome, O), MachineError> {
-        let observed = || -> Result<(Machine, Rc<RefCell<O>>), MachineError> {
-            let mut machine = self.machine(setup)?;
-            let observer = Rc::new(RefCell::new(make()));
-            observe::install(&mut machine.uc, observer.clone(), interest)?;
-            Ok((machine, observer))
-        };
         // The machine, which shares the observer, is gone when its outcome is there.
         let alone = |observer: Rc<RefCell<O>>| {
             Rc::into_inner(observer).expect("nobody else has it any more").into_inner()
         };
-        let (machine, observer) = observed()?;
-        if let Some(outcome) = machine.run_watched(setup, self.patience(setup))? {
-            return Ok((outcome, alone(observer)));
+        for watching in [Watching::FewPages, Watching::All] {
+            let observed = || -> Result<Observed<O>, MachineError> {
+                let mut machine = self.machine(setup)?;
+                let observer = Rc::new(RefCell::new(make()));
+                let overwritten =
+                    observe::install(&mut machine.uc, observer.clone(), interest, watching)?;
+                Ok((machine, observer, overwritten))
+            };
+            let (machine, mut observer, mut overwritten) = observed()?;
+            let outcome = match machine.run_watched(setup, self.patience(setup))? {
+                Some(outcome) => outcome,
+                None => {
+                    let machine;
+                    (machine, observer, overwritten) = observed()?;
+                    machine.run_counted(setup)?
+                }
+            };
+            if !overwritten.get() {
+                return Ok((outcome, alone(observer)));
+            }
         }
-        let (machine, observer) = observed()?;
-        let outcome = machine.run_counted(setup)?;
-        Ok((outcome, alone(observer)))
+        unreachable!("nothing is guarded the second time")
     }
 
     /// Runs one machine as [`Engine::run`] does, always with its blocks counted: `observer` sees one run and no other,
@@ -136,7 +145,7 @@ impl UnicornEngine {
     ) -> Result<(Outcome, O), MachineError> {
         let mut machine = self.machine(setup)?;
         let observer = Rc::new(RefCell::new(observer));
-        observe::install(&mut machine.uc, observer.clone(), interest)?;
+        observe::install(&mut machine.uc, observer.clone(), interest, Watching::All)?;
         let outcome = machine.run_counted(setup)?;
         let alone = Rc::into_inner(observer).expect("the machine that shared it is gone");
         Ok((outcome, alone.into_inner()))
@@ -152,6 +161,9 @@ impl Engine for UnicornEngine {
         }
     }
 }
+
+/// A machine, its observer, and whether its guarded pages had code that was overwritten.
+type Observed<O> = (Machine, Rc<RefCell<O>>, Rc<Cell<bool>>);
 
 /// A machine in Unicorn.
 pub(super) struct Machine {

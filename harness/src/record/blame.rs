@@ -26,10 +26,15 @@ pub struct Blame {
     /// Why a field of the kernel was not relocated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
+    /// How the stub came by the address that it chose, or by another value: the registers in which that appeared, the first time
+    /// first. The first few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<Origin>,
     /// The instruction that the run ended with, or that used a port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instruction: Option<Site>,
-    /// Where the registers have their values from that the finding or the instruction is about.
+    /// Where the registers have their values from that the finding or the instruction is about; if the last store added a
+    /// register, where that has its value from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<Origin>,
     /// Calls that had not returned, innermost first.
@@ -169,7 +174,7 @@ pub struct Missing {
 pub struct Origin {
     /// The register, or flag.
     pub register: String,
-    /// Its value at the end.
+    /// Its value, at the end or when it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// The instruction that wrote it last; absent if none of the stub's did.

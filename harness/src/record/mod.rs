@@ -31,7 +31,7 @@ pub use merge::merge;
 pub use read::ReportError;
 pub use regression::{Expected, RegressionRecord, Standing};
 pub use replay::{Origins, Replay};
-pub use schema::schema;
+pub use schema::{Printed, schema};
 pub use state::{State, Totals};
 
 use crate::exit::Exit;

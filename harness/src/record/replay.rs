@@ -9,6 +9,7 @@ use super::case::JudgementRecord;
 
 /// One case, run again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "relocheck replay")]
 pub struct Replay {
     /// What the oracles say.
     #[serde(flatten)]

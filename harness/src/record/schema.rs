@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The JSON Schema of a report, made from the types.
+//! The JSON Schemas of what programs read, made from the types.
 
-use super::Report;
+use super::{Replay, Report};
 
-/// The schema as text, with a newline at the end; `reports/schema.json` holds it.
+/// What `relocheck` prints as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Printed {
+    /// A report: `reports/schema.json` holds its schema.
+    Report,
+    /// A case that was run again: `reports/replay-schema.json` holds its schema.
+    Replay,
+}
+
+/// The schema as text, with a newline at the end.
 ///
 /// # Errors
 ///
 /// None that the types could cause.
-pub fn schema() -> serde_json::Result<String> {
-    Ok(serde_json::to_string_pretty(&schemars::schema_for!(Report))? + "\n")
+pub fn schema(of: Printed) -> serde_json::Result<String> {
+    let schema = match of {
+        Printed::Report => schemars::schema_for!(Report),
+        Printed::Replay => schemars::schema_for!(Replay),
+    };
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
 #[cfg(test)]
@@ -20,18 +33,24 @@ mod tests {
     use super::*;
 
     fn validator() -> jsonschema::Validator {
-        let schema: Value = serde_json::from_str(&schema().unwrap()).unwrap();
+        let schema: Value = serde_json::from_str(&schema(Printed::Report).unwrap()).unwrap();
         jsonschema::draft202012::meta::validate(&schema).expect("a schema");
         jsonschema::validator_for(&schema).unwrap()
     }
 
     #[test]
-    fn the_published_schema_is_that_of_the_types() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../reports/schema.json");
-        assert!(
-            std::fs::read_to_string(path).unwrap() == schema().unwrap(),
-            "reports/schema.json is old: write it anew with `relocheck report schema`"
-        );
+    fn the_published_schemas_are_those_of_the_types() {
+        for (of, name, command) in [
+            (Printed::Report, "schema.json", "relocheck report schema"),
+            (Printed::Replay, "replay-schema.json", "relocheck report schema replay"),
+        ] {
+            let path = format!("{}/../reports/{name}", env!("CARGO_MANIFEST_DIR"));
+            let published = std::fs::read_to_string(path).unwrap_or_default();
+            let new = schema(of).unwrap();
+            assert!(published == new, "reports/{name} is old: write it anew with `{command}`");
+            let schema: Value = serde_json::from_str(&new).unwrap();
+            jsonschema::draft202012::meta::validate(&schema).expect("a schema");
+        }
     }
 
     #[test]

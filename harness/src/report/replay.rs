@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::plain::one_line;
-use crate::record::{Blame, Entry, KernelPlace, Origins, Site, Store, StoreKind};
+use crate::record::{Blame, Entry, KernelPlace, Origin, Origins, Site, Store, StoreKind};
 
 /// So many calls of a stack are shown.
 const SHOWN_CALLS: usize = 8;
@@ -25,18 +25,12 @@ pub fn blame_lines(blame: &Blame) -> Vec<String> {
         lines.push("  who wrote there, the last first:".into());
         lines.extend(blame.stores.iter().rev().flat_map(store));
     }
-    lines.extend(blame.instruction.iter().flat_map(|site| indented(site, "  ")));
-    for origin in &blame.origins {
-        let value = origin.value.as_deref().unwrap_or("?");
-        let name = &origin.register;
-        match &origin.site {
-            Some(site) => {
-                lines.push(format!("  {name} = {value}, last set by"));
-                lines.extend(indented(site, "    "));
-            }
-            None => lines.push(format!("  {name} = {value}, which no instruction was seen to set")),
-        }
+    if !blame.chosen.is_empty() {
+        lines.push("  where it appeared, the first time first:".into());
+        lines.extend(blame.chosen.iter().flat_map(|held| origin(held, "    ", "set by")));
     }
+    lines.extend(blame.instruction.iter().flat_map(|site| indented(site, "  ")));
+    lines.extend(blame.origins.iter().flat_map(|set| origin(set, "  ", "last set by")));
     if !blame.calls.is_empty() {
         lines.push("  called from".into());
         let shown = blame.calls.iter().take(SHOWN_CALLS);
@@ -47,6 +41,19 @@ pub fn blame_lines(blame: &Blame) -> Vec<String> {
         }
     }
     lines.iter().map(|line| one_line(line)).collect()
+}
+
+fn origin(origin: &Origin, indent: &str, how: &str) -> Vec<String> {
+    let value = origin.value.as_deref().unwrap_or("?");
+    let head = format!("{indent}{} = {value}, ", origin.register);
+    match &origin.site {
+        Some(site) => {
+            let mut lines = vec![head + how];
+            lines.extend(indented(site, &format!("{indent}  ")));
+            lines
+        }
+        None => vec![head + "which no instruction was seen to set"],
+    }
 }
 
 fn place(place: &KernelPlace) -> String {

@@ -2,8 +2,9 @@
 //! A kernel that `relocheck corpus build` made, and what its files say of an address.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use goblin::elf::Elf;
+use goblin::elf::{Elf, Sym};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 use relocheck::case::{Case, MemoryEntry, Protocol};
 use relocheck::corpus::build::Builds;
@@ -98,6 +99,19 @@ impl Built {
         addition.expect("the addition").ip() as usize
     }
 
+    /// The source line of the instruction at an offset of the stub, as `addr2line` tells it.
+    pub fn source_line(&self, offset: u64) -> Option<String> {
+        let output = Command::new("addr2line")
+            .arg("-e")
+            .args([self.stub().to_str().expect("a name in UTF-8"), &format!("{offset:#x}")])
+            .output()
+            .expect("addr2line, of binutils");
+        let text = String::from_utf8_lossy(&output.stdout);
+        // It adds "(discriminator 2)" where a line has several blocks.
+        let line = text.split_whitespace().next()?;
+        (!line.starts_with('?') && !line.ends_with('?')).then(|| line.to_owned())
+    }
+
     /// The image with `bytes` at an offset of its stub.
     pub fn patched(&self, offset: usize, bytes: &[u8]) -> Vec<u8> {
         let image = self.open();
@@ -110,13 +124,21 @@ impl Built {
 
 /// All symbols of an ELF file that reach an address, each as findings name it.
 pub fn names(path: &Path, address: u64) -> Vec<String> {
+    let reaches =
+        |symbol: &Sym| (symbol.st_value..symbol.st_value + symbol.st_size).contains(&address);
+    named(path, address, reaches)
+}
+
+/// All symbols without a size below an address, each as findings name it.
+pub fn labels(path: &Path, address: u64) -> Vec<String> {
+    named(path, address, |symbol| symbol.st_size == 0 && symbol.st_value <= address)
+}
+
+fn named(path: &Path, address: u64, wanted: impl Fn(&Sym) -> bool) -> Vec<String> {
     let bytes = std::fs::read(path).expect("a file of the build");
     let elf = Elf::parse(&bytes).expect("an ELF file");
-    let reaching = elf
-        .syms
-        .iter()
-        .filter(|symbol| symbol.st_value <= address && address < symbol.st_value + symbol.st_size);
-    let name = |symbol: goblin::elf::Sym| {
+    let reaching = elf.syms.iter().filter(wanted);
+    let name = |symbol: Sym| {
         let name = elf.strtab.get_at(symbol.st_name).unwrap_or_default();
         match address - symbol.st_value {
             0 => name.to_owned(),

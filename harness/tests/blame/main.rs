@@ -21,7 +21,8 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
     let mut trials: Vec<Trial> = symbols::trials();
-    for name in ["6.1-x86_64-base-gzip", "6.1-i386-base-gzip"] {
+    let builds = ["6.1-x86_64-base-gzip", "6.1-i386-base-gzip", "6.1-x86_64-debug-gzip"];
+    for name in builds {
         let built = Built::find(name);
         if let Err(why) = &built {
             eprintln!("SKIPPED: the tests on {name}: {why}");

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use relocheck::case::{CaseFile, ImageRef};
 use relocheck::image::Image;
+use relocheck::record::{Printed, schema};
 use serde_json::Value;
 
 use crate::built::{Built, Test};
@@ -43,6 +44,7 @@ fn twice(built: &Built) {
         let text = String::from_utf8(first.stdout).unwrap();
         if format == "json" {
             let json: Value = serde_json::from_str(&text).unwrap();
+            assert_valid(&json);
             assert_eq!(
                 json["blame"][0]["stores"].as_array().unwrap().last().unwrap()["kind"],
                 "subtracted"
@@ -54,6 +56,7 @@ fn twice(built: &Built) {
                 "subtracted by ",
                 "compiler: gcc",
                 "again:    relocheck replay",
+                &format!(" --vmlinux {vmlinux} --stub {stub}\n"),
             ] {
                 assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
             }
@@ -61,6 +64,20 @@ fn twice(built: &Built) {
     }
     let output = relocheck(&["replay", &case, "--no-blame"]);
     assert!(!String::from_utf8(output.stdout).unwrap().contains("subtracted by "));
+}
+
+/// It is what the published schema says.
+fn assert_valid(replayed: &Value) {
+    let schema = serde_json::from_str(&schema(Printed::Replay).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator
+        .iter_errors(replayed)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    let mut other = replayed.clone();
+    other["blame"][0]["stores"][0]["kind"] = "written".into();
+    assert!(!validator.is_valid(&other), "the schema takes anything");
 }
 
 fn found(built: &Built) {

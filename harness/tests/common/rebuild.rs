@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Damages real bzImages: edits the kernel inside and packs it again, or patches the stub's code.
 
-use relocheck::image::Image;
+use relocheck::image::{Image, WordSize};
 use relocheck::mutate::rebuild::write_stub;
 
 /// Why a stub cannot be patched.
@@ -49,6 +49,22 @@ pub fn find_in_stub(image: &Image, pattern: &[Option<u8>]) -> Result<usize, Patc
         [place] => Ok(place),
         _ => Err(PatchError::Pattern { found: places.len() }),
     }
+}
+
+/// Clears the names of a kernel's sections, which nobody reads: what comes out of packing it is a little smaller, whatever else
+/// is edited.
+pub fn make_room(payload: &mut [u8], word: WordSize) {
+    let number = |at: usize, size: usize| {
+        payload[at..at + size].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+    };
+    let (headers, size, names, fields) = match word {
+        WordSize::Bits64 => (number(0x28, 8), 64, number(0x3e, 2), (0x18, 0x20, 8)),
+        WordSize::Bits32 => (number(0x20, 4), 40, number(0x32, 2), (0x10, 0x14, 4)),
+    };
+    let header = headers + names * size;
+    let (start, length) =
+        (number(header + fields.0, fields.2), number(header + fields.1, fields.2));
+    payload[start..start + length].fill(0);
 }
 
 /// Reads a pattern for [`patch_stub`] such as "48 89 ?? 24".

@@ -7,7 +7,7 @@ use relocheck::case::{Case, MemoryEntry, MemoryKind, SetupData, SetupDataKind, S
 use relocheck::oracle::Rule;
 
 use crate::bench::{
-    CLOUD, GAP, I386, Kernel, Trials, assert_says, hex, kaslr, tempting, unwritten,
+    By, CLOUD, GAP, I386, Kernel, Misled, Trials, assert_says, hex, kaslr, tempting, unwritten,
 };
 use crate::patch::{patched, without};
 
@@ -38,7 +38,8 @@ pub fn add(trials: &mut Trials) {
 
 /// The undamaged stub stays where it is, the damaged one goes to `gap`, over `what`.
 fn assert_over(kernel: &Kernel, file: Vec<u8>, case: &Case, gap: u64, what: &str) {
-    let judgement = kernel.damaged(file, case);
+    let chosen = Misled(By::Chosen(""));
+    let judgement = kernel.damaged(file, case, &[chosen, chosen]);
     let (load, gap) = (hex(case.load), hex(gap));
     let over = format!("not over the {what} [0x");
     assert_says(

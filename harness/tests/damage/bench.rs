@@ -10,10 +10,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use relocheck::campaign;
 use relocheck::case::{Case, MemoryEntry, MemoryKind, Protocol};
 use relocheck::corpus::Corpus;
+use relocheck::explain::symbols::SymbolFiles;
 use relocheck::image::{Image, WordSize};
 use relocheck::machine::{Engine, UnicornEngine};
 use relocheck::oracle::{Judgement, Subject, Verdict};
 
+pub use crate::common::blame::Who::{AndWhatFollows, Changed, Misled};
+use crate::common::blame::blamed;
+pub use crate::common::blame::{By, Who};
 pub use crate::common::says::{assert_only, assert_says, hex, said};
 
 /// 6.1 for x86_64, LZ4: the quickest.
@@ -74,11 +78,26 @@ impl Kernel {
         judgement
     }
 
-    /// Judges a damaged copy of this image; the undamaged one conforms with the same case.
-    pub fn damaged(&self, file: Vec<u8>, case: &Case) -> Judgement {
+    /// Judges a damaged copy of this image, for whose findings these are to blame; the undamaged one conforms with the same
+    /// case.
+    pub fn damaged(&self, file: Vec<u8>, case: &Case, who: &[Who]) -> Judgement {
         self.conforms(case);
-        judge(file, case)
+        explained(file, case, self, who)
     }
+}
+
+/// Judges one run of an image file, for whose findings these are to blame; `twin` is what was damaged.
+pub fn explained(file: Vec<u8>, case: &Case, twin: &Kernel, who: &[Who]) -> Judgement {
+    let blamed = blamed(&file, case, &SymbolFiles::default());
+    blamed.names_all(who, &twin.image);
+    // Debian's kernels name themselves; those for i386 their functions only.
+    let Subject { word, link, moved, .. } = twin.subject();
+    for place in blamed.blame.iter().filter_map(|blame| blame.place.as_ref()) {
+        let inside = link.field_offset(place.address as u32) < moved.len() as u64;
+        let nameless = inside && place.entry.is_some() && place.symbol.is_none();
+        assert!(!nameless || *word == WordSize::Bits32, "{place:?}");
+    }
+    blamed.judgement
 }
 
 /// The reference for an image file that can be judged.

@@ -27,22 +27,29 @@ fn text(path: &Path) -> &str {
 }
 
 fn hand_off(kernel: &Kernel) {
-    check_and_replay(&detour(kernel, HAND_OFF, 5, &[0xfd]).0, "hand-off", "direction flag");
+    let (file, _) = detour(kernel, HAND_OFF, 5, &[0xfd]);
+    let blame = check_and_replay(&file, "hand-off", "direction flag");
+    let origins = blame["origins"].as_array().unwrap();
+    let flag = origins.iter().find(|origin| origin["register"] == "direction flag").unwrap();
+    assert_eq!(flag["site"]["text"], "std");
 }
 
 fn subtraction(kernel: &Kernel) {
     let file = patched(kernel, "48 83 ee 04 01 0a 48 63 16", 4, &[0x29]);
-    check_and_replay(&file, "memory", "field of the 32-bit entry");
+    let blame = check_and_replay(&file, "memory", "field of the 32-bit entry");
+    let stores = blame["stores"].as_array().unwrap();
+    assert_eq!(stores.last().unwrap()["site"]["text"], "sub %ecx,(%rdx)");
 }
 
 /// Of the image itself: any case shows it.
 fn header(kernel: &Kernel) {
     let file = edit_header(kernel, PREF_ADDRESS, &(2 * LINKED).to_le_bytes());
-    check_and_replay(&file, "placement", "pref_address");
+    let blame = check_and_replay(&file, "placement", "pref_address");
+    assert_eq!(blame["summary"], "the image itself is wrong, whatever its stub does");
 }
 
-/// The check of `image` finds `rule` broken at `place`; what it wrote shows that again.
-fn check_and_replay(image: &[u8], rule: &str, place: &str) {
+/// The check of `image` finds `rule` broken at `place`; what it wrote shows that again. Returns who is to blame.
+fn check_and_replay(image: &[u8], rule: &str, place: &str) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bzImage");
     std::fs::write(&path, image).unwrap();
@@ -70,6 +77,7 @@ fn check_and_replay(image: &[u8], rule: &str, place: &str) {
     let replayed: Value = serde_json::from_slice(&first.stdout).unwrap();
     assert_found(&replayed["findings"], rule, place);
     assert_eq!(first, second);
+    replayed["blame"][0].clone()
 }
 
 fn assert_found(findings: &Value, rule: &str, place: &str) {

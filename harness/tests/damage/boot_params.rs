@@ -5,7 +5,8 @@ use relocheck::case::{Case, MemoryEntry, Span};
 use relocheck::oracle::{Rule, Verdict};
 
 use crate::bench::{
-    CLOUD, I386, Kernel, LOAD, NEWEST, Trials, assert_only, assert_says, judge, kaslr, plain, said,
+    By, CLOUD, Changed, I386, Kernel, LOAD, Misled, NEWEST, Trials, assert_only, assert_says,
+    explained, kaslr, plain, said,
 };
 use crate::patch::{EXTRACT, HAND_OFF, detour, patched, without};
 
@@ -38,14 +39,16 @@ fn with_garbage(kernel: &Kernel) -> Case {
 /// `andb $~KASLR_FLAG, 0x211(%r15)` when everything is done.
 fn lost_flag(kernel: &Kernel) {
     let (file, _) = detour(kernel, HAND_OFF, 5, &[0x41, 0x80, 0xa7, 0x11, 2, 0, 0, 0xfd]);
-    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD));
+    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD), &[Changed(By::Store("andb $"))]);
     assert_says(&judgement, &[(Rule::BootParams, "hdr.loadflags", "03", "01")]);
 }
 
 /// The random numbers begin with a hash of boot_params.
 fn no_flag(kernel: &Kernel) {
     let file = without(kernel, "80 88 11 02 00 00 02 85 d2", 0, 7);
-    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD));
+    let chosen = Misled(By::Chosen(""));
+    let who = [chosen, chosen, Misled(By::Store("andb $"))];
+    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD), &who);
     assert_says(
         &judgement,
         &[
@@ -58,7 +61,8 @@ fn no_flag(kernel: &Kernel) {
 
 fn stale_flag(kernel: &Kernel) {
     let case = Case { stale_kaslr_flag: true, ..plain(kernel, LOAD) };
-    let judgement = kernel.damaged(without(kernel, FIRST_LINES, 0, 7), &case);
+    let judgement =
+        kernel.damaged(without(kernel, FIRST_LINES, 0, 7), &case, &[Misled(By::Unwritten)]);
     assert_says(&judgement, &[(Rule::BootParams, "hdr.loadflags", "01", "03")]);
 }
 
@@ -70,7 +74,7 @@ fn stores(kernel: &Kernel) {
         let code = [&[0x41, 0xc6, 0x87][..], &offset.to_le_bytes(), &[0x5a]].concat();
         let (file, _) = detour(kernel, EXTRACT, 6, &code);
         let case = plain(kernel, LOAD);
-        let judgement = kernel.damaged(file, &case);
+        let judgement = kernel.damaged(file, &case, &[Changed(By::Store("movb $0x5a,"))]);
         assert_says(&judgement, &[(Rule::BootParams, field, "00", "5a")]);
         let finding = &judgement.findings[0];
         let address = case.places.boot_params + u64::from(offset);
@@ -84,14 +88,17 @@ fn needless_clean_up(kernel: &Kernel) {
     let mut case = plain(kernel, LOAD);
     case.memory.push(MemoryEntry::usable(start, start + (1 << 24)));
     case.initrd = Some(Span { start, end: start + 0x1000 });
-    let judgement = kernel.damaged(patched(kernel, CLEAN_UP, 1, &[0x84]), &case);
+    let judgement =
+        kernel.damaged(patched(kernel, CLEAN_UP, 1, &[0x84]), &case, &[Misled(By::Store(""))]);
     assert_says(&judgement, &[(Rule::BootParams, "ext_ramdisk_image", "01", "00")]);
 }
 
 /// A 32-bit stub does not read the upper halves, and so comes to its end.
 fn no_clean_up(kernel: &Kernel) {
     let case = with_garbage(kernel);
-    let judgement = kernel.damaged(without(kernel, CLEAN_UP_32, 7, 6), &case);
+    // The stub believes the garbage, and gives it to the kernel.
+    let who = [By::Store("mov %eax,0x70(%esi)"), By::Unwritten].map(Misled);
+    let judgement = kernel.damaged(without(kernel, CLEAN_UP_32, 7, 6), &case, &who);
     assert_only(&judgement, Rule::BootParams, "acpi_rsdp_addr");
     for field in ["ext_ramdisk_image", "ext_cmd_line_ptr", "sentinel"] {
         let found = judgement.findings.iter().any(|finding| finding.place == field);
@@ -102,12 +109,21 @@ fn no_clean_up(kernel: &Kernel) {
 /// Real kernels before 6.14, such as this one, lack c00b413a9626: the upper half of the command
 /// line's address is garbage.
 fn early_reader(kernel: &Kernel) {
-    let judgement = judge(kernel.image.file().to_vec(), &with_garbage(kernel));
+    let judgement = explained(
+        kernel.image.file().to_vec(),
+        &with_garbage(kernel),
+        kernel,
+        &[Misled(By::Instruction(""))],
+    );
     assert_eq!(judgement.verdict(), Verdict::Diverges);
     assert_only(&judgement, Rule::Fault, "stub+0x");
 }
 
 fn late_clean_up(kernel: &Kernel) {
-    let judgement = kernel.damaged(without(kernel, EARLY_CLEAN_UP, 7, 6), &with_garbage(kernel));
+    let judgement = kernel.damaged(
+        without(kernel, EARLY_CLEAN_UP, 7, 6),
+        &with_garbage(kernel),
+        &[Misled(By::Instruction(""))],
+    );
     assert_says(&judgement, &[(Rule::Fault, "stub+0x", STOPS, "page fault at 0x")]);
 }

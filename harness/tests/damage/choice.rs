@@ -7,7 +7,9 @@ use relocheck::case::{
 };
 use relocheck::oracle::Rule;
 
-use crate::bench::{CLOUD, GAP, Kernel, LOAD, Trials, assert_says, hex, kaslr, tempting};
+use crate::bench::{
+    By, CLOUD, GAP, Kernel, LOAD, Misled, Trials, assert_says, hex, judge, kaslr, tempting,
+};
 use crate::patch::{patched, without};
 
 /// `mov %rsi, (%rdx); add $1, %rax; mov %rax, 8(%rdx)`: how many places a region has.
@@ -60,13 +62,14 @@ pub fn add(trials: &mut Trials) {
 /// The undamaged stub puts the kernel at `right`, the damaged one at `wrong`, and nothing else is
 /// the matter.
 fn assert_chosen(kernel: &Kernel, file: Vec<u8>, case: &Case, right: u64, wrong: u64) {
-    let judgement = kernel.damaged(file, case);
+    let judgement = kernel.damaged(file, case, &[Misled(By::Chosen(""))]);
     assert_says(&judgement, &[(Rule::Kaslr, "output", &hex(right), &hex(wrong))]);
 }
 
 /// The same, but any can see that `wrong` is not free memory.
 fn assert_not_free(kernel: &Kernel, file: Vec<u8>, case: &Case, right: u64, wrong: u64) {
-    let judgement = kernel.damaged(file, case);
+    let chosen = Misled(By::Chosen(""));
+    let judgement = kernel.damaged(file, case, &[chosen, chosen]);
     let (right, wrong) = (hex(right), hex(wrong));
     assert_says(
         &judgement,
@@ -102,7 +105,7 @@ fn too_many(kernel: &Kernel) {
     case.memory.push(MemoryEntry { start: end, end: end + (2 << 20), kind: MemoryKind::Unlisted });
     let second = |timer: u16| {
         let case = Case { timer: vec![timer], ..case.clone() };
-        let landing = kernel.damaged(file.clone(), &case).landing;
+        let landing = judge(file.clone(), &case).landing;
         (landing.unwrap().output != GAP).then_some(case)
     };
     let case = (0..32).find_map(second).expect("one of 32 numbers is odd");
@@ -110,7 +113,8 @@ fn too_many(kernel: &Kernel) {
 }
 
 fn virtual_slots(kernel: &Kernel) {
-    let judgement = kernel.damaged(patched(kernel, VIRTUAL_SLOTS, 3, &[2]), &kaslr(kernel, LOAD));
+    let file = patched(kernel, VIRTUAL_SLOTS, 3, &[2]);
+    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD), &[Misled(By::Chosen(""))]);
     assert_says(&judgement, &[(Rule::Kaslr, "virt", "0x", "0x")]);
 }
 
@@ -137,7 +141,7 @@ fn huge_pages(kernel: &Kernel) {
     let mut case = with_words(kernel, "hugepagesz=1G hugepages=1");
     *case.memory.last_mut().unwrap() = MemoryEntry::usable(gib, 2 * gib);
     let file = without(kernel, HUGE_PAGES, 6, 6);
-    let wrong = kernel.damaged(file.clone(), &case).landing.unwrap().output;
+    let wrong = judge(file.clone(), &case).landing.unwrap().output;
     assert!((gib..2 * gib).contains(&wrong), "{wrong:#x}");
     assert_chosen(kernel, file, &case, LOAD, wrong);
 }
@@ -211,7 +215,8 @@ fn rdrand(kernel: &Kernel) {
     let mut case = kaslr(kernel, LOAD);
     case.cpu.rdrand = Some(vec![0x0123_4567_89ab_cdef]);
     case.cpu.tsc = Some(vec![0x1234_5678]);
-    let judgement = kernel.damaged(patched(kernel, RDRAND, 2, &[0xeb]), &case);
+    let chosen = Misled(By::Chosen(""));
+    let judgement = kernel.damaged(patched(kernel, RDRAND, 2, &[0xeb]), &case, &[chosen, chosen]);
     assert_says(
         &judgement,
         &[(Rule::Kaslr, "output", "0x", "0x"), (Rule::Kaslr, "virt", "0x", "0x")],

@@ -6,12 +6,16 @@ use relocheck::case::Case;
 use relocheck::machine::Fill;
 use relocheck::oracle::Rule;
 
-use crate::bench::{CLOUD, Kernel, LOAD, Trials, assert_says, judge, plain};
+use crate::bench::{
+    By, CLOUD, Changed, Kernel, LOAD, Misled, Trials, Who, assert_says, judge, plain,
+};
 use crate::patch::{EXTRACT, detour};
 
 /// Where nobody has written.
 const FAR: u64 = 768 << 20;
 const SECOND: u64 = 2;
+/// Where the two runs part is not known.
+const COMPARED: By = By::NoOne("it shows only when runs with two fills are compared");
 
 pub fn add(trials: &mut Trials) {
     let mut cloud = |name, test| trials.on(CLOUD, name, test);
@@ -30,11 +34,16 @@ fn differing(case: &Case, bit: u8) -> [u8; 4] {
 }
 
 /// `file` conforms with one fill; with two, it says this at `place`.
-fn assert_told_by_fill(kernel: &Kernel, file: Vec<u8>, place: &str, first: &str, second: &str) {
+fn assert_told_by_fill(
+    kernel: &Kernel,
+    file: Vec<u8>,
+    (place, first, second): (&str, &str, &str),
+    who: Who,
+) {
     let case = plain(kernel, LOAD);
     assert_says(&judge(file.clone(), &case), &[]);
     let case = Case { second_fill: Some(SECOND), ..case };
-    assert_says(&kernel.damaged(file, &case), &[(Rule::Fill, place, first, second)]);
+    assert_says(&kernel.damaged(file, &case, &[who]), &[(Rule::Fill, place, first, second)]);
 }
 
 /// `mov ..., %rbx`, which C code keeps and nobody clears.
@@ -43,7 +52,9 @@ fn register(kernel: &Kernel) {
     let (file, _) = detour(kernel, EXTRACT, 6, &[0x48, 0x8b, 0x1c, 0x25, a, b, c, d]);
     let word = |fill: u64| u64::from_le_bytes(Fill(fill).page(FAR)[..8].try_into().unwrap());
     let first = format!("{:#x}, as with the first fill", word(plain(kernel, LOAD).fill));
-    assert_told_by_fill(kernel, file, "rbx", &first, &format!("{:#x}", word(SECOND)));
+    let second = format!("{:#x}", word(SECOND));
+    let who = Changed(By::Chosen("mov 0x30000000,%rbx"));
+    assert_told_by_fill(kernel, file, ("rbx", &first, &second), who);
 }
 
 /// `testb $1, ...; je` over `hlt`.
@@ -51,7 +62,8 @@ fn end(kernel: &Kernel) {
     let [a, b, c, d] = differing(&plain(kernel, LOAD), 1);
     let code = [0xf6, 0x04, 0x25, a, b, c, d, 1, 0x74, 1, 0xf4];
     let (file, _) = detour(kernel, EXTRACT, 6, &code);
-    assert_told_by_fill(kernel, file, "end", "HandOff, as with the first fill", "Halted");
+    let said = ("end", "HandOff, as with the first fill", "Halted");
+    assert_told_by_fill(kernel, file, said, Misled(COMPARED));
 }
 
 /// `testb $1, ...; je` over `mov $0x3f8, %edx; mov $'!', %al; out %al, (%dx)`.
@@ -60,5 +72,5 @@ fn text(kernel: &Kernel) {
     let test = [0xf6, 0x04, 0x25, a, b, c, d, 1, 0x74, 8];
     let print = [0xba, 0xf8, 3, 0, 0, 0xb0, b'!', 0xee];
     let (file, _) = detour(kernel, EXTRACT, 6, &[&test[..], &print].concat());
-    assert_told_by_fill(kernel, file, "serial port", "\"", "\"!");
+    assert_told_by_fill(kernel, file, ("serial port", "\"", "\"!"), Misled(COMPARED));
 }

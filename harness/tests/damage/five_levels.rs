@@ -5,7 +5,9 @@
 use relocheck::case::Case;
 use relocheck::oracle::Rule;
 
-use crate::bench::{CLOUD, Kernel, LOAD, Trials, assert_only, assert_says, case, said};
+use crate::bench::{
+    AndWhatFollows, By, CLOUD, Kernel, LOAD, Misled, Trials, assert_only, assert_says, case, said,
+};
 use crate::patch::{patched, without};
 
 /// `test %eax, %eax; jne`: whether `no5lvl` was found; then the CPU is asked.
@@ -17,6 +19,9 @@ const TOGGLE: &str = "0f 20 e0 0f ba f8 0c 0f 22 e0";
 /// `and %rsi, %rcx; mov (%rcx), %rsi; and physical_mask(%rip), %rsi`: CR3, and the first entry of
 /// the top level.
 const FIRST_ENTRY: &str = "48 21 f1 48 8b 31 48 23 35";
+
+const CR4: By = By::Origin("cr4", "mov %rax,%cr4");
+const NOT_RUN: By = By::NoOne("no code ran in low memory");
 
 pub fn add(trials: &mut Trials) {
     let mut cloud = |name, test| trials.on(CLOUD, name, test);
@@ -44,11 +49,13 @@ fn ignored_word(kernel: &Kernel) {
     // `xor %eax, %eax; nop; nop`: not found, and not jumped.
     let file = patched(kernel, NO_5_LEVELS, 0, &[0x31, 0xc0, 0x90, 0x90]);
     let ran = "code in low memory";
-    for (case, expected, actual) in
-        [(five(kernel, "no5lvl"), "none", "0x9e000"), (from_five(kernel), "0x9e000", "none")]
-    {
+    let copied = By::Store("rep movs");
+    for (case, expected, actual, by) in [
+        (five(kernel, "no5lvl"), "none", "0x9e000", [CR4, copied]),
+        (from_five(kernel), "0x9e000", "none", [CR4, NOT_RUN]),
+    ] {
         assert_says(
-            &kernel.damaged(file.clone(), &case),
+            &kernel.damaged(file.clone(), &case, &by.map(Misled)),
             &[
                 (Rule::HandOff, "cr4.LA57", "0x0", "0x1000"),
                 (Rule::Trampoline, ran, expected, actual),
@@ -58,7 +65,9 @@ fn ignored_word(kernel: &Kernel) {
 }
 
 fn ignored_feature(kernel: &Kernel) {
-    let judgement = kernel.damaged(patched(kernel, LA57, 6, &[0x90, 0xe9]), &five(kernel, ""));
+    let who = [CR4, NOT_RUN].map(Misled);
+    let file = patched(kernel, LA57, 6, &[0x90, 0xe9]);
+    let judgement = kernel.damaged(file, &five(kernel, ""), &who);
     assert_says(
         &judgement,
         &[
@@ -71,7 +80,8 @@ fn ignored_feature(kernel: &Kernel) {
 /// What 45b13b424faa (5.2) mended: the change does not take place, and the tables have a level too
 /// many. The next instruction is read from somewhere else, which looks like a jump astray.
 fn not_toggled(kernel: &Kernel) {
-    let judgement = kernel.damaged(without(kernel, TOGGLE, 3, 4), &five(kernel, ""));
+    let who = [Misled(By::Unwritten), AndWhatFollows];
+    let judgement = kernel.damaged(without(kernel, TOGGLE, 3, 4), &five(kernel, ""), &who);
     for (place, actual) in [("rip", "0x9e0"), ("cr4.LA57", "0x0"), ("cs", "0x8")] {
         let said_so = judgement.findings.iter().any(|finding| {
             (finding.rule, &finding.place[..]) == (Rule::HandOff, place)
@@ -83,8 +93,10 @@ fn not_toggled(kernel: &Kernel) {
 
 /// Before eb2266312507 (2025): CR3 with its flags, and the upper flags of the entry.
 fn unmasked(kernel: &Kernel) {
-    for (offset, len) in [(0, 3), (6, 7)] {
+    let walks = By::Instruction("mov (%rsi),%rcx");
+    for (offset, len, by) in [(0, 3, By::Foreign), (6, 7, walks)] {
         let file = without(kernel, &format!("{FIRST_ENTRY} ?? ?? ?? ??"), offset, len);
-        assert_only(&kernel.damaged(file, &from_five(kernel)), Rule::Fault, "stub+0x");
+        let who = [Misled(by)];
+        assert_only(&kernel.damaged(file, &from_five(kernel), &who), Rule::Fault, "stub+0x");
     }
 }

@@ -3,7 +3,9 @@
 
 use relocheck::oracle::Rule;
 
-use crate::bench::{CLOUD, I386, Kernel, LOAD, Trials, assert_says, hex, plain};
+use crate::bench::{
+    By, CLOUD, Changed, I386, Kernel, LOAD, Misled, Trials, assert_says, hex, plain,
+};
 use crate::patch::{HAND_OFF, detour, patched};
 
 /// `xor %eax, %eax; movq $0, boot_idt_desc + 2(%rip); mov %ax, boot_idt_desc(%rip); lidt`.
@@ -25,7 +27,8 @@ pub fn add(trials: &mut Trials) {
 fn segments(kernel: &Kernel) {
     for (name, register) in [("es", 0xc1), ("fs", 0xe1), ("gs", 0xe9)] {
         let (file, _) = detour(kernel, HAND_OFF, 5, &[0xb9, 0x10, 0, 0, 0, 0x8e, register]);
-        let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+        let who = [Changed(By::Origin(name, "mov"))];
+        let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
         assert_says(&judgement, &[(Rule::HandOff, name, "0x18", "0x10")]);
     }
 }
@@ -33,7 +36,8 @@ fn segments(kernel: &Kernel) {
 /// `mov $0xff, %al` for `xor %eax, %eax`: no longer an empty table.
 fn interrupt_table(kernel: &Kernel) {
     let file = patched(kernel, NO_TABLE, 0, &[0xb0, 0xff]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [Misled(By::Origin("idtr", "lidt"))];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     let copy = "a table inside the stub's copy";
     assert_says(&judgement, &[(Rule::HandOff, "idtr", copy, "bytes at 0x0")]);
 }
@@ -41,7 +45,8 @@ fn interrupt_table(kernel: &Kernel) {
 /// `add $16, %al; xor %esi, %esi; nop`.
 fn i386(kernel: &Kernel) {
     let file = patched(kernel, HAND_OFF_32, 0, &[0x04, 16, 0x31, 0xf6, 0x90]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [By::Origin("eax", "add $0x10,%al"), By::Origin("esi", "xor %esi,%esi")];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who.map(Changed));
     let entry = LOAD + kernel.subject().entry_offset();
     assert_says(
         &judgement,

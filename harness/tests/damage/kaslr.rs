@@ -6,7 +6,7 @@ use relocheck::case::Case;
 use relocheck::image::Image;
 use relocheck::oracle::{Rule, Verdict};
 
-use crate::bench::{CLOUD, Kernel, LOAD, Trials, engine, kaslr, subject};
+use crate::bench::{By, CLOUD, Kernel, LOAD, Misled, Trials, engine, kaslr, subject};
 use crate::patch::patched;
 
 const PLAN: Survey = Survey { samples: 500, runs: 4, seed: 1 };
@@ -30,7 +30,7 @@ fn dropped(kernel: &Kernel) {
     assert_eq!((twin.verdict(), twin.agreeing()), (Verdict::Conforms, PLAN.runs));
 
     let file = patched(kernel, "48 0f c7 f2 0f 82", 0, &[0x31, 0xd2, 0xf9, 0x90]);
-    let surveyed = surveyed(file, &case);
+    let surveyed = surveyed(file.clone(), &case);
     assert_eq!((surveyed.verdict(), surveyed.agreeing()), (Verdict::Diverges, 0));
     let first = surveyed.runs[0].found().expect("the kernel is started");
     for run in &surveyed.runs {
@@ -39,6 +39,10 @@ fn dropped(kernel: &Kernel) {
     }
     let expected: Vec<u64> = surveyed.runs.iter().map(|run| run.expected.output).collect();
     assert_ne!(expected, [expected[0]; 4], "the model's choices differ");
+
+    let mut case = case;
+    case.cpu.rdrand = Some(vec![0x0123_4567_89ab_cdef]);
+    kernel.damaged(file, &case, &[Misled(By::Chosen("")), Misled(By::Chosen(""))]);
 }
 
 /// The model takes the alignment from the header, the stub the one it was built with.

@@ -5,7 +5,7 @@ use relocheck::campaign::{self, ImageResult, Input, Plan, Progress};
 use relocheck::case::Protocols;
 use relocheck::oracle::{Rule, Verdict};
 
-use crate::bench::{CLOUD, Kernel, Trials, engine};
+use crate::bench::{By, CLOUD, Changed, Kernel, LOAD, Trials, engine, kaslr};
 use crate::patch::{HAND_OFF, detour};
 
 pub fn add(trials: &mut Trials) {
@@ -50,10 +50,12 @@ fn by_address(kernel: &Kernel) {
 
 /// `xorb $0x5a, 0x100(%rax)`.
 fn always(kernel: &Kernel) {
-    let result = check(&detour(kernel, HAND_OFF, 5, &[0x80, 0xb0, 0, 1, 0, 0, 0x5a]).0);
+    let (file, _) = detour(kernel, HAND_OFF, 5, &[0x80, 0xb0, 0, 1, 0, 0, 0x5a]);
+    let result = check(&file);
     assert_eq!(result.image.unwrap().findings, []);
     for case in &result.cases {
         let [finding] = &case.judgement.findings[..] else { panic!("{:#?}", case.judgement) };
         assert_eq!((finding.rule, finding.bytes), (Rule::Memory, 1));
     }
+    kernel.damaged(file, &kaslr(kernel, LOAD), &[Changed(By::Store("xorb $0x5a,0x100(%rax)"))]);
 }

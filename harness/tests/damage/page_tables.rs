@@ -6,7 +6,7 @@
 use relocheck::case::{Case, SetupData, SetupDataKind};
 use relocheck::oracle::Rule;
 
-use crate::bench::{CLOUD, Kernel, LOAD, Trials, assert_says, hex, plain};
+use crate::bench::{By, CLOUD, Changed, Kernel, LOAD, Misled, Trials, assert_says, hex, plain};
 use crate::patch::{HAND_OFF, detour, patched, without};
 
 /// `mov 0x250(%rax), %rbx; test %rbx, %rbx; je`: whether there is any setup_data.
@@ -40,7 +40,9 @@ fn with_node(kernel: &Kernel) -> Case {
 }
 
 fn assert_unmapped(kernel: &Kernel, file: Vec<u8>, case: &Case, what: &str, address: u64) {
-    let judgement = kernel.damaged(file, case);
+    // Who cleared the table; nobody has filled the entry.
+    let who = [Misled(By::Store("mov %sil,(%rcx)"))];
+    let judgement = kernel.damaged(file, case, &who);
     assert_says(&judgement, &[(Rule::PageTables, what, "mapped to itself", "not mapped")]);
     assert_eq!(judgement.findings[0].address, Some(address));
 }
@@ -78,7 +80,7 @@ fn with_entry_changed(kernel: &Kernel, change: &[u8]) -> Vec<u8> {
 /// `xorb $0x20, 0xc02(%rcx)`.
 fn elsewhere(kernel: &Kernel) {
     let file = with_entry_changed(kernel, &[0x80, 0xb1, 0x02, 0x0c, 0, 0, 0x20]);
-    let judgement = kernel.damaged(file, &with_node(kernel));
+    let judgement = kernel.damaged(file, &with_node(kernel), &[Changed(By::Store("xorb"))]);
     let there = format!("mapped to {:#x}", FAR + (2 << 20));
     assert_says(&judgement, &[(Rule::PageTables, "setup_data", "mapped to itself", &there)]);
 }
@@ -86,7 +88,7 @@ fn elsewhere(kernel: &Kernel) {
 /// `andb $0xfd, 0xc00(%rcx)`.
 fn read_only(kernel: &Kernel) {
     let file = with_entry_changed(kernel, &[0x80, 0xa1, 0x00, 0x0c, 0, 0, 0xfd]);
-    let judgement = kernel.damaged(file, &with_node(kernel));
+    let judgement = kernel.damaged(file, &with_node(kernel), &[Changed(By::Store("andb"))]);
     assert_says(
         &judgement,
         &[(Rule::PageTables, "setup_data", "mapped to itself", "mapped read-only")],
@@ -96,7 +98,8 @@ fn read_only(kernel: &Kernel) {
 /// They map all RAM, so that nothing is missed.
 fn loaders_tables(kernel: &Kernel) {
     let case = plain(kernel, LOAD);
-    let judgement = kernel.damaged(without(kernel, LOAD_CR3, 0, 3), &case);
+    let who = [Misled(By::Untouched("cr3"))];
+    let judgement = kernel.damaged(without(kernel, LOAD_CR3, 0, 3), &case, &who);
     let own = "a table inside the stub's copy";
     assert_says(&judgement, &[(Rule::PageTables, "cr3", own, &hex(case.places.page_tables))]);
 }

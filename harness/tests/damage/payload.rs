@@ -8,7 +8,8 @@ use relocheck::machine::{End, Outcome};
 use relocheck::oracle::{Rule, Subject, SubjectError};
 
 use crate::bench::{
-    CLOUD, I386, Kernel, LINKED, LOAD, LOW, Trials, assert_says, engine, hex, kaslr, plain, said,
+    By, CLOUD, I386, Kernel, LINKED, LOAD, LOW, Misled, Trials, assert_says, engine, hex, kaslr,
+    plain, said,
 };
 use crate::table::packed;
 
@@ -98,7 +99,7 @@ fn flipped_literal(kernel: &Kernel) {
                 decoded += 1;
                 if decoded == 1 {
                     assert!(subject.moved != kernel.subject().moved);
-                    assert_says(&kernel.damaged(file, &plain(kernel, LOAD)), &[]);
+                    assert_says(&kernel.damaged(file, &plain(kernel, LOAD), &[]), &[]);
                 }
             }
             Err(error) => assert_eq!(error.exit(), Exit::Usage, "{error}"),
@@ -144,7 +145,8 @@ fn edit_segment(kernel: &Kernel, field: usize, edit: impl Fn(u64) -> u64) -> Vec
 
 fn alignment(kernel: &Kernel) {
     let file = edit_segment(kernel, P_ALIGN, |_| 0x1000);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [By::Image, By::Instruction("hlt")].map(Misled);
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     let text = "stopped: Alignment of LOAD segment isn't multiple of 2MB";
     let image = (Rule::Placement, "segment 1", "p_align a multiple of 0x200000", "0x1000");
     let halt = (Rule::Halt, "stub+0x", "the jump into the kernel", text);
@@ -158,7 +160,7 @@ fn moved_segment(kernel: &Kernel) {
     let file = edit_segment(kernel, P_PADDR, |_| wrong);
     let expected = format!("p_paddr {right:#x}, for p_vaddr 0xffffffff8");
     for case in [plain(kernel, LOAD), kaslr(kernel, LOAD)] {
-        let judgement = kernel.damaged(file.clone(), &case);
+        let judgement = kernel.damaged(file.clone(), &case, &[Misled(By::Image)]);
         assert_says(&judgement, &[(Rule::Placement, "segment 1", &expected, &hex(wrong))]);
     }
 }
@@ -166,7 +168,9 @@ fn moved_segment(kernel: &Kernel) {
 fn lost_segment(kernel: &Kernel) {
     let right = kernel.subject().segments[1].paddr;
     let wrong = right + (1 << 30);
-    let judgement = kernel.damaged(edit_segment(kernel, P_PADDR, |_| wrong), &plain(kernel, LOAD));
+    let file = edit_segment(kernel, P_PADDR, |_| wrong);
+    let who = [By::Image, By::Image, By::Instruction("")].map(Misled);
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     let expected = format!("p_paddr {right:#x}, for p_vaddr 0xffffffff8");
     let found = &judgement.findings[0];
     assert_eq!((found.rule, &found.place[..]), (Rule::Placement, "segment 1"));
@@ -187,7 +191,8 @@ fn pref_address(kernel: &Kernel) {
     let found =
         (Rule::Placement, "pref_address", "0x1000000, which the kernel is linked for", "0x2000000");
     for load in [LOW, LOAD] {
-        assert_says(&kernel.damaged(file.clone(), &plain(kernel, load)), &[found]);
+        let judgement = kernel.damaged(file.clone(), &plain(kernel, load), &[Misled(By::Image)]);
+        assert_says(&judgement, &[found]);
     }
 }
 
@@ -202,7 +207,7 @@ fn small_init_size(kernel: &Kernel) {
 fn tight_init_size(kernel: &Kernel) {
     let lie = kernel.image.payload().output_len.next_multiple_of(0x1000);
     let file = edit_header(kernel, INIT_SIZE, &lie.to_le_bytes());
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &[Misled(By::Overwritten(""))]);
     // What the stub's decompressor makes of overwritten input differs from kernel to kernel.
     let [finding] = &judgement.findings[..] else { panic!("{}", said(&judgement)) };
     assert!([Rule::Halt, Rule::Fault].contains(&finding.rule), "{finding}");

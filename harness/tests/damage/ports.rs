@@ -4,7 +4,9 @@
 use relocheck::case::Case;
 use relocheck::oracle::Rule;
 
-use crate::bench::{CLOUD, Kernel, LOAD, Trials, assert_says, case, kaslr, plain};
+use crate::bench::{
+    By, CLOUD, Changed, Kernel, LOAD, Misled, Trials, assert_says, case, kaslr, plain,
+};
 use crate::patch::{EXTRACT, detour, patched};
 
 /// `movzwl %r12w, %r12d; mov %esi, %ebp; push %rbx; mov %edi, %ebx; mov %r12d, %esi; mov $3, %edi`:
@@ -28,7 +30,8 @@ pub fn add(trials: &mut Trials) {
 /// `out %al, $0x80`: the delay of the BIOS's times.
 fn needless(kernel: &Kernel) {
     let (file, _) = detour(kernel, EXTRACT, 6, &[0xe6, 0x80]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [Changed(By::Instruction("out %al,$0x80"))];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     let once = "written 1 times";
     assert_says(&judgement, &[(Rule::Ports, "port 0x80", "not to be written", once)]);
 }
@@ -43,7 +46,8 @@ fn with_time_stamp(kernel: &Kernel) -> Case {
 fn needless_timer(kernel: &Kernel) {
     let (file, _) = detour(kernel, EXTRACT, 6, &[0xe4, 0x40]);
     for case in [plain(kernel, LOAD), with_time_stamp(kernel)] {
-        let judgement = kernel.damaged(file.clone(), &case);
+        let who = [Changed(By::Instruction("in $0x40,%al"))];
+        let judgement = kernel.damaged(file.clone(), &case, &who);
         let once = "read 1 times";
         assert_says(&judgement, &[(Rule::Ports, "port 0x40", "not to be read", once)]);
     }
@@ -51,7 +55,8 @@ fn needless_timer(kernel: &Kernel) {
 
 fn instead_of_cpu(kernel: &Kernel) {
     let file = patched(kernel, TIME_STAMP, 2, &[0xeb]);
-    let judgement = kernel.damaged(file, &with_time_stamp(kernel));
+    let who = [By::Chosen(""), By::Chosen(""), By::Instruction("in"), By::Instruction("out")];
+    let judgement = kernel.damaged(file, &with_time_stamp(kernel), &who.map(Misled));
     assert_says(
         &judgement,
         &[
@@ -66,7 +71,8 @@ fn instead_of_cpu(kernel: &Kernel) {
 /// `in $0x40, %eax` where one byte may be read.
 fn wrong_size(kernel: &Kernel) {
     let (file, _) = detour(kernel, EXTRACT, 6, &[0xe5, 0x40]);
-    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD));
+    let who = [Changed(By::Instruction("in $0x40,%eax"))];
+    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD), &who);
     assert_says(&judgement, &[(Rule::Ports, "port 0x40", "accesses of one byte", "0x5")]);
 }
 
@@ -76,7 +82,8 @@ fn serial(kernel: &Kernel) {
         (wrong(LINE_CONTROL, 13), "port 0x3fb", "only 0x3 or 0x83"),
         (wrong(MODEM_CONTROL, 4), "port 0x3fc", "only 0x3"),
     ] {
-        let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+        let who = [Misled(By::Instruction("out"))];
+        let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
         assert_says(&judgement, &[(Rule::Ports, port, known, "0xb")]);
     }
 }
@@ -84,8 +91,10 @@ fn serial(kernel: &Kernel) {
 /// `mov $0x3fd, %edx; in (%dx), %al`: is there a serial port?
 fn silent(kernel: &Kernel) {
     let (file, _) = detour(kernel, EXTRACT, 6, &[0xba, 0xfd, 3, 0, 0, 0xec]);
-    let judgement = kernel.damaged(file.clone(), &case(kernel, LOAD, "quiet nokaslr", 1 << 30));
+    let quiet = case(kernel, LOAD, "quiet nokaslr", 1 << 30);
+    let who = [Changed(By::Instruction("in %dx,%al"))];
+    let judgement = kernel.damaged(file.clone(), &quiet, &who);
     let once = "read 1 times";
     assert_says(&judgement, &[(Rule::Ports, "port 0x3fd", "not to be read", once)]);
-    assert_says(&kernel.damaged(file, &plain(kernel, LOAD)), &[]);
+    assert_says(&kernel.damaged(file, &plain(kernel, LOAD), &[]), &[]);
 }

@@ -9,8 +9,8 @@ use relocheck::machine::UnicornEngine;
 use relocheck::oracle::Rule;
 
 use crate::bench::{
-    CLOUD, Kernel, LINKED, LOAD, LOW, NEWEST, Trials, assert_only, assert_says, case, hex, kaslr,
-    plain, said, subject, unpredictable,
+    By, CLOUD, Changed, Kernel, LINKED, LOAD, LOW, Misled, NEWEST, Trials, assert_only,
+    assert_says, case, explained, hex, kaslr, plain, said, subject, unpredictable,
 };
 use crate::patch::{EXTRACT, HAND_OFF, detour, instead, patched, place};
 
@@ -55,7 +55,8 @@ fn skipped(kernel: &Kernel) {
     let case = kaslr(kernel, LOAD);
     let virt = kernel.conforms(&case).landing.unwrap().virt;
     assert_ne!(virt, LINKED, "the case moves the kernel");
-    let judgement = kernel.damaged(patched(kernel, DELTA, 7, &[0x90, 0xe9]), &case);
+    let file = patched(kernel, DELTA, 7, &[0x90, 0xe9]);
+    let judgement = kernel.damaged(file, &case, &[Misled(By::Nobody)]);
     assert_says(&judgement, &[(Rule::Kaslr, "virt", &hex(virt), &hex(LINKED))]);
 }
 
@@ -63,20 +64,25 @@ fn skipped(kernel: &Kernel) {
 fn twice(kernel: &Kernel) {
     let case = kaslr(kernel, LOAD);
     let virt = kernel.conforms(&case).landing.unwrap().virt;
-    let judgement =
-        kernel.damaged(patched(kernel, DELTA, 7, &[0x48, 0x01, 0xc9, 0x90, 0x90, 0x90]), &case);
+    let file = patched(kernel, DELTA, 7, &[0x48, 0x01, 0xc9, 0x90, 0x90, 0x90]);
+    let who = [Changed(By::Origin("rcx", "add %rcx,%rcx"))];
+    let judgement = kernel.damaged(file, &case, &who);
     assert_says(&judgement, &[(Rule::Kaslr, "virt", &hex(virt), &hex(2 * virt - LINKED))]);
 }
 
 /// Most fields are 64-bit fields, and all of those are wrong: still they are what is reported.
 fn one_group_twice(kernel: &Kernel) {
     let add_twice = [0x48, 0x01, 0x0a, 0x48, 0x01, 0x0a, 0x48, 0x63, 0x16];
-    let judgement = kernel.damaged(instead(kernel, ADD_64, 4, 6, &add_twice), &kaslr(kernel, LOAD));
+    let file = instead(kernel, ADD_64, 4, 6, &add_twice);
+    let who = [Changed(By::Store("add %rcx,(%rdx)"))];
+    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD), &who);
     assert_only(&judgement, Rule::Memory, "field of the 64-bit entry");
 }
 
 fn subtracted(kernel: &Kernel) {
-    let judgement = kernel.damaged(patched(kernel, ADD_32, 4, &[0x29]), &kaslr(kernel, LOAD));
+    let file = patched(kernel, ADD_32, 4, &[0x29]);
+    let who = [Changed(By::Store("sub %ecx,(%rdx)"))];
+    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD), &who);
     assert_only(&judgement, Rule::Memory, "field of the 32-bit entry");
     // One finding for each segment, however many fields it has.
     assert!(judgement.findings.len() <= kernel.subject().segments.len(), "{}", said(&judgement));
@@ -86,7 +92,8 @@ fn subtracted(kernel: &Kernel) {
 fn every_other(kernel: &Kernel) {
     let add_some = [0x40, 0xf6, 0xc6, 4, 0x74, 3, 0x48, 0x01, 0x0a, 0x48, 0x63, 0x16];
     let file = instead(kernel, ADD_64, 4, 6, &add_some);
-    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD));
+    let who = [Changed(By::Neighbour("add %rcx,(%rdx)"))];
+    let judgement = kernel.damaged(file, &kaslr(kernel, LOAD), &who);
     assert_only(&judgement, Rule::Memory, "field of the 64-bit entry");
     let entries = kernel.subject().table.entries(relocheck::image::RelocKind::Abs64).len() as u64;
     let ranges: u64 = judgement.findings.iter().map(|finding| finding.ranges).sum();
@@ -99,7 +106,8 @@ fn wrong_target(kernel: &Kernel) {
     for case in [plain(kernel, LOAD), kaslr(kernel, LOAD), unpredictable(kernel, LOAD)] {
         let right =
             kernel.conforms(&case).landing.unwrap().output + kernel.subject().entry_offset();
-        let judgement = kernel.damaged(file.clone(), &case);
+        let who = [Changed(By::Origin("rax", "add $0x10,%rax"))];
+        let judgement = kernel.damaged(file.clone(), &case, &who);
         assert_says(&judgement, &[(Rule::HandOff, "rip", &hex(right), &hex(right + 16))]);
     }
 }
@@ -110,7 +118,8 @@ fn astray(kernel: &Kernel) {
     for case in [plain(kernel, LOAD), kaslr(kernel, LOAD), unpredictable(kernel, LOAD)] {
         let right =
             kernel.conforms(&case).landing.unwrap().output + kernel.subject().entry_offset();
-        let judgement = kernel.damaged(file.clone(), &case);
+        let who = [Changed(By::Origin("rax", "xor %eax,%eax"))];
+        let judgement = kernel.damaged(file.clone(), &case, &who);
         assert_says(&judgement, &[(Rule::HandOff, "rip", &hex(right), "0x0")]);
     }
 }
@@ -118,23 +127,26 @@ fn astray(kernel: &Kernel) {
 /// `mov $0x10, %ecx; mov %ecx, %ds`: the code segment.
 fn segment(kernel: &Kernel) {
     let (file, _) = detour(kernel, HAND_OFF, 5, &[0xb9, 0x10, 0, 0, 0, 0x8e, 0xd9]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [Changed(By::Origin("ds", "mov"))];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     assert_says(&judgement, &[(Rule::HandOff, "ds", "0x18", "0x10")]);
 }
 
 /// `xor %esi, %esi` instead of the address of boot_params.
 fn wrong_boot_params(kernel: &Kernel) {
     let file = patched(kernel, HAND_OFF, 0, &[0x31, 0xf6, 0x90]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [Changed(By::Origin("rsi", "xor %esi,%esi"))];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     assert_says(&judgement, &[(Rule::HandOff, "rsi", "0x10000", "0x0")]);
 }
 
 fn flags(kernel: &Kernel) {
-    for (code, flag, actual) in
-        [(0xfd, "direction flag", "0x400"), (0xfb, "interrupt flag", "0x200")]
+    for (code, flag, actual, by) in
+        [(0xfd, "direction flag", "0x400", "std"), (0xfb, "interrupt flag", "0x200", "sti")]
     {
         let (file, _) = detour(kernel, HAND_OFF, 5, &[code]);
-        let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+        let who = [Changed(By::Origin(flag, by))];
+        let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
         assert_says(&judgement, &[(Rule::HandOff, flag, "0x0", actual)]);
     }
 }
@@ -152,7 +164,8 @@ fn stores(kernel: &Kernel) {
         (window_end + 0x1_2345, nobodys),
     ] {
         let (file, _) = detour(kernel, EXTRACT, 6, &store(address));
-        let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+        let who = [Changed(By::Store("movb $0x5a,"))];
+        let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
         assert_says(&judgement, &[(Rule::Footprint, owner, "as the loader left it", "5a")]);
         let finding = &judgement.findings[0];
         assert_eq!((finding.address, finding.bytes), (Some(address.into()), 1));
@@ -163,7 +176,8 @@ fn stores(kernel: &Kernel) {
 fn flood(kernel: &Kernel) {
     let code = [0xbf, 0, 0, 0, 0x30, 0xb9, 0, 0, 0x10, 0, 0xb0, 0x5a, 0xf3, 0xaa];
     let (file, _) = detour(kernel, EXTRACT, 6, &code);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [Changed(By::Store("rep stos"))];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     assert_says(
         &judgement,
         &[(Rule::Footprint, "RAM outside the permitted memory", "as the loader left it", "5a")],
@@ -176,7 +190,8 @@ fn flood(kernel: &Kernel) {
 /// `jmp .` at `startup_64`.
 fn endless(kernel: &Kernel) {
     kernel.conforms(&plain(kernel, LOAD));
-    let subject = subject(patched(kernel, "fc fa 31 c0 8e d8 8e c0 8e d0", 0, &[0xeb, 0xfe]));
+    let file = patched(kernel, "fc fa 31 c0 8e d8 8e c0 8e d0", 0, &[0xeb, 0xfe]);
+    let subject = subject(file.clone());
     let case = Case { budget: 100_000, ..plain(kernel, LOAD) };
     let engine = UnicornEngine::with_patience(Duration::from_millis(300));
     let first = campaign::run(&engine, &subject, &case).judgement;
@@ -185,12 +200,15 @@ fn endless(kernel: &Kernel) {
         &[(Rule::Budget, "stub+0x200", STOPS, "still running after 100000 blocks of code")],
     );
     assert_eq!(first, campaign::run(&engine, &subject, &case).judgement);
+    let who = [Changed(By::Instruction("jmp"))];
+    assert_eq!(first, explained(file, &case, kernel, &who));
 }
 
 fn early_halt(kernel: &Kernel) {
     let after = format!("stub+{:#x}", place(kernel, HAND_OFF) + 1);
     let file = patched(kernel, HAND_OFF, 0, &[0xf4]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [Changed(By::Instruction("hlt"))];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     assert_says(&judgement, &[(Rule::Halt, &after, STOPS, "stopped without a word")]);
 }
 
@@ -199,7 +217,8 @@ fn invalid_opcode(kernel: &Kernel) {
     let at = format!("stub+{:#x}", place(kernel, HAND_OFF));
     let file = patched(kernel, HAND_OFF, 0, &[0x0f, 0x0b]);
     for case in [plain(kernel, LOAD), kaslr(kernel, LOAD), unpredictable(kernel, LOAD)] {
-        let judgement = kernel.damaged(file.clone(), &case);
+        let who = [Changed(By::Instruction("ud2"))];
+        let judgement = kernel.damaged(file.clone(), &case, &who);
         assert_says(&judgement, &[(Rule::Fault, &at, STOPS, "exception 6 that nobody handles")]);
     }
 }
@@ -207,7 +226,8 @@ fn invalid_opcode(kernel: &Kernel) {
 /// `mov 0xffffffff80000000, %rcx` when the stub has taken its handler back.
 fn page_fault(kernel: &Kernel) {
     let (file, cave) = detour(kernel, HAND_OFF, 5, &[0x48, 0x8b, 0x0c, 0x25, 0, 0, 0, 0x80]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [Changed(By::Instruction("mov"))];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     let fault = "page fault at 0xffffffff80000000 that nobody handles";
     assert_says(&judgement, &[(Rule::Fault, &format!("stub+{cave:#x}"), STOPS, fault)]);
 }
@@ -215,7 +235,8 @@ fn page_fault(kernel: &Kernel) {
 /// A store at 1.5 GiB of 1 GiB: the stub's own handler maps it, nothing is there.
 fn outside_ram(kernel: &Kernel) {
     let (file, cave) = detour(kernel, EXTRACT, 6, &[0xc6, 0x04, 0x25, 0, 0, 0, 0x60, 0x5a]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [Changed(By::Instruction("movb $0x5a,"))];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     let said = "write where the machine has no memory";
     let place = format!("stub+{cave:#x}");
     assert_says(&judgement, &[(Rule::Fault, &place, "accesses to memory only", said)]);
@@ -228,7 +249,8 @@ fn without_lgdt(kernel: &Kernel) -> Vec<u8> {
 }
 
 fn old_gdt(kernel: &Kernel) {
-    let judgement = kernel.damaged(without_lgdt(kernel), &plain(kernel, LOW));
+    let who = [Misled(By::Origin("gdtr", "lgdt"))];
+    let judgement = kernel.damaged(without_lgdt(kernel), &plain(kernel, LOW), &who);
     let copy = "a table inside the stub's copy";
     assert_says(&judgement, &[(Rule::HandOff, "gdtr", copy, "bytes at 0x")]);
     let address = judgement.findings[0].address.unwrap();
@@ -238,7 +260,8 @@ fn old_gdt(kernel: &Kernel) {
 
 /// The kernel is decompressed over the table, and the next return from the page fault handler needs it.
 fn overwritten_gdt(kernel: &Kernel) {
-    let judgement = kernel.damaged(without_lgdt(kernel), &plain(kernel, LOAD));
+    let who = [Misled(By::Instruction("iret"))];
+    let judgement = kernel.damaged(without_lgdt(kernel), &plain(kernel, LOAD), &who);
     assert_says(&judgement, &[(Rule::Fault, "stub+0x", STOPS, "exception 13 that nobody handles")]);
 }
 
@@ -252,7 +275,8 @@ fn swapped_timer(kernel: &Kernel) {
     );
     let case = kaslr(kernel, LOAD);
     let right = kernel.conforms(&case).landing.unwrap();
-    let judgement = kernel.damaged(file, &case);
+    let who = [By::Chosen(""), By::Chosen(""), By::Instruction("out")];
+    let judgement = kernel.damaged(file, &case, &who.map(Misled));
     assert_says(
         &judgement,
         &[
@@ -270,13 +294,15 @@ fn with_virt_from_output(kernel: &Kernel) -> Vec<u8> {
 }
 
 fn virt_from_output(kernel: &Kernel) {
-    let judgement = kernel.damaged(with_virt_from_output(kernel), &plain(kernel, LOAD));
+    let who = [Misled(By::Chosen(""))];
+    let judgement = kernel.damaged(with_virt_from_output(kernel), &plain(kernel, LOAD), &who);
     assert_says(&judgement, &[(Rule::Placement, "virt", &hex(LINKED), &hex(LOAD))]);
 }
 
 fn virt_from_high_output(kernel: &Kernel) {
     let case = case(kernel, 0x4000_0000, "earlyprintk=ttyS0 nokaslr", 0x5000_0000);
-    let judgement = kernel.damaged(with_virt_from_output(kernel), &case);
+    let who = [Misled(By::Instruction("hlt"))];
+    let judgement = kernel.damaged(with_virt_from_output(kernel), &case, &who);
     let text = "stopped: Destination virtual address is beyond the kernel mapping area";
     assert_says(&judgement, &[(Rule::Halt, "stub+0x", STOPS, text)]);
 }
@@ -287,7 +313,7 @@ fn signed_comparison(kernel: &Kernel) {
     let file = patched(kernel, "81 fb 00 00 00 01 73 05", 6, &[0x7d]);
     let high = case(kernel, 0x8000_0000, "earlyprintk=ttyS0 nokaslr", 0xc000_0000);
     let high = Case { protocol: Protocol::Bits32, ..high };
-    let judgement = kernel.damaged(file.clone(), &high);
+    let judgement = kernel.damaged(file.clone(), &high, &[Misled(By::Store(""))]);
     let nobodys = "RAM outside the permitted memory";
     assert_says(&judgement, &[(Rule::Footprint, nobodys, "as the loader left it", "")]);
     let init_size = u64::from(kernel.image.header().init_size.unwrap());
@@ -295,7 +321,7 @@ fn signed_comparison(kernel: &Kernel) {
     assert!((LINKED..LINKED + init_size).contains(&address), "{address:#x}");
 
     let low = Case { protocol: Protocol::Bits32, ..plain(kernel, LOAD) };
-    assert_says(&kernel.damaged(file, &low), &[]);
+    assert_says(&kernel.damaged(file, &low, &[]), &[]);
 }
 
 /// `xor %r8d, %r8d` for `lea -LOAD_PHYSICAL_ADDR(%rax), %r8`, the offset of the entry point: before 7734a0f31e99 (6.3).
@@ -308,6 +334,7 @@ fn jump_to_output(kernel: &Kernel) {
     );
     let offset = kernel.subject().entry_offset();
     assert_ne!(offset, 0, "this kernel's entry point is not its first byte");
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let who = [Misled(By::Origin("rax", ""))];
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &who);
     assert_says(&judgement, &[(Rule::HandOff, "rip", &hex(LOAD + offset), &hex(LOAD))]);
 }

@@ -4,7 +4,7 @@
 use relocheck::oracle::Rule;
 
 use crate::bench::{
-    I386, Kernel, LINKED, LOAD, Trials, assert_only, assert_says, case, hex, plain,
+    By, I386, Kernel, LINKED, LOAD, Misled, Trials, assert_only, assert_says, case, hex, plain,
 };
 use crate::patch::patched;
 
@@ -17,7 +17,7 @@ pub fn add(trials: &mut Trials) {
 /// `sub $LOAD_PHYSICAL_ADDR, %esi; je` over the relocation loop becomes `jmp`.
 fn skipped(kernel: &Kernel) {
     let file = patched(kernel, "81 ee 00 00 00 01 74 ??", 6, &[0xeb]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &[Misled(By::Nobody)]);
     assert_only(&judgement, Rule::Memory, "field of the 32-bit entry");
 }
 
@@ -26,7 +26,8 @@ fn skipped(kernel: &Kernel) {
 fn signed_comparison(kernel: &Kernel) {
     let file = patched(kernel, "81 fb 00 00 00 01 73 05", 6, &[0x7d]);
     let high = case(kernel, 0x8000_0000, "earlyprintk=ttyS0 nokaslr", 0xc000_0000);
-    let judgement = kernel.damaged(file, &high);
+    let who = [By::Instruction("jmp"), By::Chosen(""), By::Origin("gdtr", "lgdt"), By::Store("")];
+    let judgement = kernel.damaged(file, &high, &who.map(Misled));
     assert_says(
         &judgement,
         &[

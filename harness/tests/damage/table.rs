@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Kernels whose relocation table is damaged; the payload is compressed anew.
 
-use relocheck::image::{Group, RelocKind};
+use relocheck::image::{Group, RelocKind, WordSize};
 use relocheck::oracle::{Rule, Verdict};
 
 use crate::bench::{
-    CLOUD, Kernel, LOAD, Trials, assert_says, judge, kaslr, plain, said, unpredictable,
+    By, CLOUD, Kernel, LOAD, Misled, Trials, Who, assert_says, explained, kaslr, plain, said,
+    unpredictable,
 };
+use crate::common::rebuild::make_room;
 use relocheck::mutate::rebuild::edit_kernel;
 
 const STOPS: &str = "the jump into the kernel";
+const IMAGE: Who = Misled(By::Image);
 
 pub fn add(trials: &mut Trials) {
     let mut cloud = |name, test| trials.on(CLOUD, name, test);
@@ -49,26 +52,16 @@ fn with_words(
 /// The image with `edit` made to its decompressed payload.
 pub fn packed(kernel: &Kernel, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     edit_kernel(&kernel.image, |payload| {
-        make_room(payload);
+        make_room(payload, WordSize::Bits64);
         edit(payload);
     })
     .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Clears the names of the sections, which nobody reads: what comes out is a little smaller, whatever the edit.
-fn make_room(payload: &mut [u8]) {
-    let word =
-        |payload: &[u8], at: usize| u64::from_le_bytes(payload[at..at + 8].try_into().unwrap());
-    let names = u16::from_le_bytes([payload[0x3e], payload[0x3f]]);
-    let header = word(payload, 0x28) as usize + usize::from(names) * 64;
-    let (start, size) = (word(payload, header + 0x18), word(payload, header + 0x20));
-    payload[start as usize..(start + size) as usize].fill(0);
-}
-
 fn repacked(kernel: &Kernel) {
     let file = packed(kernel, |_| ());
     for case in [plain(kernel, LOAD), kaslr(kernel, LOAD)] {
-        assert_says(&kernel.damaged(file.clone(), &case), &[]);
+        assert_says(&kernel.damaged(file.clone(), &case, &[]), &[]);
     }
 }
 
@@ -81,7 +74,7 @@ fn duplicate(kernel: &Kernel) {
     // The stub relocates the field twice, and so must the reference.
     for case in [plain(kernel, LOAD), kaslr(kernel, LOAD)] {
         let again = format!("{entry:#x} again");
-        let judgement = kernel.damaged(file.clone(), &case);
+        let judgement = kernel.damaged(file.clone(), &case, &[IMAGE]);
         assert_says(
             &judgement,
             &[(Rule::Table, "32-bit group, word ", "entries that ascend", &again)],
@@ -96,7 +89,7 @@ fn disorder(kernel: &Kernel) {
         place = format!("64-bit group, word {} of {}", first + at + 1, words.len());
     });
     for case in [plain(kernel, LOAD), kaslr(kernel, LOAD)] {
-        let judgement = kernel.damaged(file.clone(), &case);
+        let judgement = kernel.damaged(file.clone(), &case, &[IMAGE]);
         assert_says(&judgement, &[(Rule::Table, &place, "entries that ascend", " behind 0x")]);
         assert_eq!(judgement.findings[0].ranges, 1);
     }
@@ -113,11 +106,12 @@ fn outside(kernel: &Kernel) {
     let output = format!("output+{offset:#x}");
     let found =
         (Rule::Table, &group[..], "the address of a field inside a loaded segment", &output[..]);
-    assert_says(&kernel.damaged(file.clone(), &plain(kernel, LOAD)), &[found]);
+    assert_says(&kernel.damaged(file.clone(), &plain(kernel, LOAD), &[IMAGE]), &[found]);
 
     let halt = (Rule::Halt, "stub+0x", STOPS, "stopped: 32-bit relocation outside of kernel!");
     for case in [kaslr(kernel, LOAD), unpredictable(kernel, LOAD)] {
-        assert_says(&kernel.damaged(file.clone(), &case), &[found, halt]);
+        let who = [IMAGE, Misled(By::Instruction("hlt"))];
+        assert_says(&kernel.damaged(file.clone(), &case, &who), &[found, halt]);
     }
 }
 
@@ -126,7 +120,7 @@ fn outside(kernel: &Kernel) {
 fn early_terminator(kernel: &Kernel) {
     let unread = kernel.subject().table.entries(RelocKind::Abs64).len() + 1;
     let file = with_words(kernel, RelocKind::Abs32, |words, first, at| words[first + at] = 0);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &[IMAGE, IMAGE]);
     let place = format!("word {unread} of the table");
     let never = format!("a terminator too many: {unread} words are never read");
     assert_says(
@@ -143,10 +137,10 @@ fn missing_terminator(kernel: &Kernel) {
     let file = with_words(kernel, RelocKind::Abs32, |words, _, _| words[0] = text);
     let found =
         (Rule::Table, "table", "a zero word before each group", "1 missing: the stub reads on");
-    assert_says(&kernel.damaged(file.clone(), &plain(kernel, LOAD)), &[found]);
+    assert_says(&kernel.damaged(file.clone(), &plain(kernel, LOAD), &[IMAGE]), &[found]);
 
     // What the stub takes for entries then is not the reference's to say.
-    let judgement = judge(file, &kaslr(kernel, LOAD));
+    let judgement = explained(file, &kaslr(kernel, LOAD), kernel, &[IMAGE]);
     assert_eq!(judgement.verdict(), Verdict::Diverges);
     assert_eq!(judgement.findings.len(), 1, "{}", said(&judgement));
     let [why] = &judgement.not_judged[..] else { panic!("{}", said(&judgement)) };
@@ -162,7 +156,7 @@ fn overlap(kernel: &Kernel) {
     let next = format!("32-bit entry {:#x}", entry + 2);
     let reaches = format!("the field of the 32-bit entry {entry:#x} reaches into it");
     for case in [plain(kernel, LOAD), kaslr(kernel, LOAD)] {
-        let judgement = kernel.damaged(file.clone(), &case);
+        let judgement = kernel.damaged(file.clone(), &case, &[IMAGE]);
         assert_says(&judgement, &[(Rule::Table, &next, "fields that do not overlap", &reaches)]);
     }
 }
@@ -174,7 +168,7 @@ fn odd_length(kernel: &Kernel) {
         payload[0x28..0x30].copy_from_slice(&(sections - 1).to_le_bytes());
     });
     for case in [plain(kernel, LOAD), kaslr(kernel, LOAD)] {
-        let judgement = kernel.damaged(file.clone(), &case);
+        let judgement = kernel.damaged(file.clone(), &case, &[IMAGE]);
         assert_says(
             &judgement,
             &[(Rule::Table, "table", "whole 32-bit words", "1 bytes too many")],

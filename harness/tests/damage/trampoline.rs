@@ -4,7 +4,7 @@
 use relocheck::case::{Case, MemoryEntry};
 use relocheck::oracle::Rule;
 
-use crate::bench::{CLOUD, Kernel, LOAD, Trials, assert_says, plain};
+use crate::bench::{By, CLOUD, Changed, Kernel, LOAD, Misled, Trials, Who, assert_says, plain};
 use crate::patch::{EXTRACT, cave, detour, patched, place};
 
 /// `mov %rbp, %cr3`, then the way to the copy that puts low memory back.
@@ -18,6 +18,9 @@ const MEMORY_MAP: &str = "84 c0 0f 84 97 01 00 00 0f b6 d0";
 /// Where code must lie if all of low memory is free, and if it ends at 0x50000.
 const USUAL: &str = "0x9e000";
 const LOWER: &str = "0x4f000";
+
+/// Whoever put it there.
+const COPIED: Who = Misled(By::Store("rep movs"));
 
 pub fn add(trials: &mut Trials) {
     let mut cloud = |name, test| trials.on(CLOUD, name, test);
@@ -35,8 +38,8 @@ fn four_of_five(kernel: &Kernel) -> Case {
     case
 }
 
-fn assert_left_behind(kernel: &Kernel, file: Vec<u8>, addresses: std::ops::Range<u64>) {
-    let judgement = kernel.damaged(file, &four_of_five(kernel));
+fn assert_left_behind(kernel: &Kernel, file: Vec<u8>, addresses: std::ops::Range<u64>, by: By) {
+    let judgement = kernel.damaged(file, &four_of_five(kernel), &[Misled(by)]);
     let place = "low memory where the trampoline was";
     assert_says(&judgement, &[(Rule::Trampoline, place, "as the loader left it", "")]);
     let address = judgement.findings[0].address.unwrap();
@@ -44,21 +47,31 @@ fn assert_left_behind(kernel: &Kernel, file: Vec<u8>, addresses: std::ops::Range
 }
 
 fn not_restored(kernel: &Kernel) {
-    assert_left_behind(kernel, patched(kernel, RESTORE, 3, &[0xeb, 0x3a]), 0x9_d000..0x9_d008);
+    let file = patched(kernel, RESTORE, 3, &[0xeb, 0x3a]);
+    // An entry of the page table there.
+    let by = By::Store("mov %rax,(%rcx)");
+    assert_left_behind(kernel, file, 0x9_d000..0x9_d008, by);
 }
 
 fn half_restored(kernel: &Kernel) {
-    assert_left_behind(kernel, patched(kernel, RESTORED, 3, &[0x10]), 0x9_e000..0x9_e008);
+    let file = patched(kernel, RESTORED, 3, &[0x10]);
+    assert_left_behind(kernel, file, 0x9_e000..0x9_e008, By::Store("rep movs"));
 }
 
-fn assert_code(kernel: &Kernel, file: Vec<u8>, case: &Case, expected: &str, actual: &str) {
-    let judgement = kernel.damaged(file, case);
+fn assert_code(
+    kernel: &Kernel,
+    file: Vec<u8>,
+    case: &Case,
+    (expected, actual): (&str, &str),
+    who: Who,
+) {
+    let judgement = kernel.damaged(file, case, &[who]);
     assert_says(&judgement, &[(Rule::Trampoline, "code in low memory", expected, actual)]);
 }
 
 fn elsewhere(kernel: &Kernel) {
     let file = patched(kernel, HIGHEST, 2, &[0xe0]);
-    assert_code(kernel, file, &four_of_five(kernel), USUAL, "0x9d000");
+    assert_code(kernel, file, &four_of_five(kernel), (USUAL, "0x9d000"), COPIED);
 }
 
 /// Before 1b3a62643660 (4.20) the stub asked the BIOS alone.
@@ -66,7 +79,7 @@ fn outside(kernel: &Kernel) {
     let mut case = four_of_five(kernel);
     case.memory[0] = MemoryEntry::usable(0, 0x5_0000);
     let file = patched(kernel, MEMORY_MAP, 2, &[0x90, 0xe9]);
-    assert_code(kernel, file, &case, LOWER, USUAL);
+    assert_code(kernel, file, &case, (LOWER, USUAL), COPIED);
 }
 
 /// Copies 64 bytes of the stub, a comparison of nothing with nothing, over zeroes at 0x9f000, calls
@@ -84,5 +97,6 @@ fn needless(kernel: &Kernel) {
     ]
     .concat();
     let (file, _) = detour(kernel, EXTRACT, 6, &code);
-    assert_code(kernel, file, &plain(kernel, LOAD), "none", "0x9f000");
+    let cleared = Changed(By::Store("rep stos"));
+    assert_code(kernel, file, &plain(kernel, LOAD), ("none", "0x9f000"), cleared);
 }

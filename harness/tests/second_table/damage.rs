@@ -12,6 +12,8 @@ use relocheck::vmlinux::Vmlinux;
 
 use relocheck::mutate::rebuild::edit_kernel;
 
+use crate::common::rebuild::make_room;
+
 /// The groups in the order of the file, each with its entries.
 type Groups = Vec<(RelocKind, Vec<u32>)>;
 
@@ -90,21 +92,6 @@ impl Bench {
         let named = names.iter().any(|name| rest.starts_with(&format!("{name}, ")));
         assert!(named, "none of {names:?} is named: {finding}");
     }
-}
-
-/// Clears the names of the sections, so that what comes out is no larger.
-fn make_room(payload: &mut [u8], word: WordSize) {
-    let number = |at: usize, size: usize| {
-        payload[at..at + size].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
-    };
-    let (headers, size, names, fields) = match word {
-        WordSize::Bits64 => (number(0x28, 8), 64, number(0x3e, 2), (0x18, 0x20, 8)),
-        WordSize::Bits32 => (number(0x20, 4), 40, number(0x32, 2), (0x10, 0x14, 4)),
-    };
-    let header = headers + names * size;
-    let (start, length) =
-        (number(header + fields.0, fields.2), number(header + fields.1, fields.2));
-    payload[start..start + length].fill(0);
 }
 
 /// Entries here and there in a group.

@@ -14,7 +14,7 @@ use crate::cli::{Failure, complain, print};
 use crate::exit::Exit;
 use crate::explain::gdb::hints::{self, Files};
 use crate::explain::gdb::{Debuggee, GdbError, serve};
-use crate::explain::symbols::SymbolFiles;
+use crate::explain::symbols::{SymbolFiles, Symbols};
 use crate::machine::{Setup, UnicornEngine};
 use crate::oracle::Subject;
 
@@ -47,11 +47,12 @@ pub fn run(
     subject: &Subject,
     case: &Case,
     files: Files,
+    symbols: &Symbols,
 ) -> Result<Exit, Failure> {
     let setup: Setup = place(&subject.image, subject.word, case)
         .map_err(|error| Failure::cannot_judge(anyhow!("{error}")))?;
     let engine = UnicornEngine::new();
-    let debuggee = Debuggee { engine: &engine, subject, case, setup: &setup };
+    let debuggee = Debuggee { engine: &engine, subject, case, setup: &setup, symbols };
     let served = match endpoint {
         Endpoint::Pipe => {
             let connect = "# gdb is connected by the pipe";

@@ -156,6 +156,14 @@ pub fn leads(instruction: &Instruction) -> Vec<Thing> {
     things
 }
 
+/// The general register that `instruction` adds to memory, or subtracts from it.
+pub fn added(instruction: &Instruction) -> Option<Thing> {
+    let adds = matches!(instruction.mnemonic(), Mnemonic::Add | Mnemonic::Sub)
+        && instruction.op0_kind() == OpKind::Memory
+        && instruction.op1_kind() == OpKind::Register;
+    adds.then(|| Thing::general(instruction.op1_register())).flatten()
+}
+
 /// The width of instructions in the mode that a CPU is in: 32 or 64.
 pub fn bits(word: WordSize, registers: &Registers, ram: &Ram) -> u32 {
     /// Present, and code.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Who wrote a wrong byte last, and who should have: the same case is run once more, and watched.
 //!
-//! Each finding asks a question (`question.rs`): which bytes, ports or registers it is about. A second run of the same setup
-//! answers all of them at once (`witness.rs`). Only a few bytes are watched for each finding, its first ones; what ran is only
-//! followed if a finding is about the end of the run (`trail.rs`). Whatever the second run does not show is said not to be
-//! known.
+//! Each finding asks a question (`question.rs`): which bytes, ports, registers or addresses it is about. A second run of the
+//! same setup answers all of them at once (`witness.rs`). Only a few bytes are watched for each finding, its first ones; what
+//! ran is only followed if a finding needs it (`trail.rs`): one about the end of the run, about fields, or about the place that
+//! the stub chose. Whatever the second run does not show is said not to be known.
 
 mod code;
 mod copies;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use code::{Ran, leads};
 use question::{Judged, Question};
-use witness::{Stored, Watch, Witness};
+use witness::{Held, Stored, Watch, Witness};
 
 use super::symbols::Symbols;
 use crate::case::Case;
@@ -70,14 +70,20 @@ struct Answers<'a> {
 }
 
 impl Answers<'_> {
-    fn answer(&self, question: Question) -> Blame {
+    fn answer(&self, mut question: Question) -> Blame {
+        let ending = question.end.then(|| self.ending()).flatten();
+        // The stub's own code needs nobody who wrote it.
+        if ending.as_ref().is_some_and(|ran| ran.offset.is_some()) {
+            question.bytes = None;
+        }
         let stores = question.bytes.map(|number| &self.witness.stores[number][..]);
         let stores = stores.unwrap_or_default();
-        let ending = question.end.then(|| self.ending()).flatten();
         let port = question.port.and_then(|number| self.witness.ports[number].clone());
         let instruction = ending.as_ref().or(port.as_ref());
         let leading = ending.as_ref().map(|ran| leads(&ran.instruction())).unwrap_or_default();
         let things = question.things.iter().chain(leading.iter());
+        let added = stores.last().and_then(|stored| stored.added.as_ref());
+        let added = added.map(|held| self.held(held));
         let mut blame = Blame {
             summary: String::new(),
             place: question.place.clone(),
@@ -91,8 +97,15 @@ impl Answers<'_> {
                     self.witness.stores[*number].last().map(|stored| self.store(stored))
                 }),
             }),
+            chosen: question
+                .chosen
+                .map(|number| &self.witness.appearances[number][..])
+                .unwrap_or_default()
+                .iter()
+                .map(|held| self.held(held))
+                .collect(),
             instruction: instruction.map(|ran| self.site(ran)),
-            origins: things.map(|thing| self.origin(*thing)).collect(),
+            origins: things.map(|thing| self.origin(*thing)).chain(added).collect(),
             calls: match question.end {
                 true => self.witness.trail.calls(&self.witness.copies),
                 false => Vec::new(),
@@ -137,6 +150,14 @@ impl Answers<'_> {
         }
     }
 
+    fn held(&self, held: &Held) -> Origin {
+        Origin {
+            register: held.thing.name(self.judged.subject.word.bits()).to_owned(),
+            value: Some(format!("{:#x}", held.value)),
+            site: held.ran.as_ref().map(|ran| self.site(ran)),
+        }
+    }
+
     fn site(&self, ran: &Ran) -> Site {
         ran.site(&self.judged.subject.image, self.symbols)
     }
@@ -168,6 +189,11 @@ impl Answers<'_> {
                 question.what, entry.kind, entry.value, entry.index, entry.of
             );
         }
+        if let Some(Origin { register, value: Some(value), site: Some(site) }) =
+            blame.chosen.first()
+        {
+            return format!("{value} was first in {register}, set by {}", at(site));
+        }
         if let Some(number) = question.bytes {
             return self.written(&question.what, self.watch.bytes[number], number, blame);
         }
@@ -178,10 +204,7 @@ impl Answers<'_> {
                 (false, _) => format!("first used by {}", at(site)),
             };
         }
-        match &blame.place {
-            Some(_) => "the image itself is wrong, whatever its stub does".to_owned(),
-            None => "no single instruction can be named for this".to_owned(),
-        }
+        question.otherwise.unwrap_or("no single instruction can be named for this").to_owned()
     }
 
     fn written(&self, what: &str, range: Range, number: usize, blame: &Blame) -> String {

@@ -46,6 +46,10 @@ pub struct Question {
     pub end: bool,
     /// Registers whose last writer is.
     pub things: Vec<Thing>,
+    /// The address that was chosen, or another value that is looked for.
+    pub chosen: Option<usize>,
+    /// What is said if nothing else can be.
+    pub otherwise: Option<&'static str>,
 }
 
 /// A field that nobody relocated.
@@ -61,8 +65,11 @@ pub struct Unrelocated {
 impl Judged<'_> {
     /// What `finding` asks; `watch` is told what to look at.
     pub fn ask(&self, finding: &Finding, symbols: &Symbols, watch: &mut Watch) -> Question {
+        if self.subject.image_findings.contains(finding) {
+            return self.image(finding, symbols);
+        }
         match finding.rule {
-            Rule::Table => self.table(finding, symbols),
+            Rule::Table => self.image(finding, symbols),
             Rule::Memory => self.kernel(finding, symbols, watch),
             Rule::Fill if finding.place == "kernel" => self.kernel(finding, symbols, watch),
             Rule::Placement | Rule::Kaslr => self.placement(finding, symbols, watch),
@@ -70,22 +77,26 @@ impl Judged<'_> {
             Rule::Footprint | Rule::BootParams | Rule::Trampoline | Rule::Fill => {
                 self.bytes(finding, watch)
             }
-            Rule::HandOff | Rule::Fault | Rule::Halt | Rule::Budget => end(finding, watch),
+            Rule::Fault => self.fault(finding, watch),
+            Rule::HandOff | Rule::Halt | Rule::Budget => end(finding, watch),
             Rule::Ports => port(finding, watch),
-            Rule::Loader => Question::default(),
+            Rule::Loader => nobody("it shows only when runs are compared, and not in one of them"),
         }
     }
 
     /// A finding of the image: the entries that it names are places in the kernel.
-    fn table(&self, finding: &Finding, symbols: &Symbols) -> Question {
-        let entry = number_behind(&finding.place, "entry 0x")
-            .or_else(|| number_behind(&finding.actual, "entry 0x"))
-            .or_else(|| number_behind(&finding.actual, "0x"));
+    fn image(&self, finding: &Finding, symbols: &Symbols) -> Question {
+        let entry = match finding.rule {
+            Rule::Table => number_behind(&finding.place, "entry 0x")
+                .or_else(|| number_behind(&finding.actual, "entry 0x"))
+                .or_else(|| number_behind(&finding.actual, "0x")),
+            _ => None,
+        };
         let place = entry.map(|entry| {
             let offset = self.subject.link.field_offset(entry as u32);
             kernel::place(self.subject, symbols, offset)
         });
-        Question { place, ..Question::default() }
+        Question { place, ..nobody("the image itself is wrong, whatever its stub does") }
     }
 
     fn kernel(&self, finding: &Finding, symbols: &Symbols, watch: &mut Watch) -> Question {
@@ -97,6 +108,7 @@ impl Judged<'_> {
         let range = field.as_ref().map_or(Range::sized(address, 1), |field| {
             Range::sized(landing.output.wrapping_add(field.offset), field.width())
         });
+        watch.blocks |= field.is_some();
         Question {
             place: Some(kernel::place(self.subject, symbols, offset)),
             what: if field.is_some() { "the field".into() } else { "the byte".into() },
@@ -128,7 +140,7 @@ impl Judged<'_> {
         Some(Unrelocated { entry: field.entry(), relocated: relocated.len(), neighbour })
     }
 
-    /// The kernel's first bytes tell who put it there, and the first field that is relocated, by what distance.
+    /// The address tells how the stub came by it, and the first field that is relocated, by what distance.
     fn placement(&self, finding: &Finding, symbols: &Symbols, watch: &mut Watch) -> Question {
         let Some(landing) = self.landing else { return Question::default() };
         match finding.place.as_str() {
@@ -144,6 +156,7 @@ impl Judged<'_> {
                 };
                 // Where it should have been relocated to.
                 let due = Landing { virt, ..landing };
+                watch.blocks = true;
                 Question {
                     place: Some(kernel::place(self.subject, symbols, field.offset)),
                     what: "the field that is relocated first".into(),
@@ -152,6 +165,7 @@ impl Judged<'_> {
                         field.width(),
                     ))),
                     missing: self.unrelocated(&field, due, watch),
+                    chosen: watch.look_for(landing.virt),
                     ..Question::default()
                 }
             }
@@ -159,6 +173,7 @@ impl Judged<'_> {
                 place: Some(kernel::place(self.subject, symbols, 0)),
                 what: "the kernel's first bytes".into(),
                 bytes: Some(watch.add(Range::sized(landing.output, 8))),
+                chosen: watch.look_for(landing.output),
                 ..Question::default()
             },
             _ => Question::default(),
@@ -190,10 +205,18 @@ impl Judged<'_> {
             _ => finding.address,
         };
         let Some(address) = address else {
-            let thing = Thing::named(&finding.place);
-            return match thing {
-                Some(_) => end(finding, watch),
-                None => Question::default(),
+            return match (finding.rule, Thing::named(&finding.place)) {
+                // Whoever saves a register and restores it writes it last, but did not make its value.
+                (Rule::Fill, Some(thing)) => Question {
+                    chosen: watch.look_for(thing.value(&self.outcome.registers)),
+                    ..end(finding, watch)
+                },
+                (_, Some(_)) => end(finding, watch),
+                (Rule::Fill, None) => nobody(
+                    "it shows only when runs with two fills are compared, and not in one of them",
+                ),
+                (Rule::Trampoline, None) => nobody("no code ran in low memory"),
+                (_, None) => Question::default(),
             };
         };
         let object = objects(self.case).into_iter().find(|object| object.range.contains(address));
@@ -209,10 +232,26 @@ impl Judged<'_> {
         }
     }
 
+    /// What ran there need not be the stub's own code any more: who wrote it last may matter more than what it is.
+    fn fault(&self, finding: &Finding, watch: &mut Watch) -> Question {
+        let at = self.outcome.registers.rip;
+        let in_copy = self.outcome.code.iter().any(|copy| copy.contains(at));
+        Question {
+            what: "the code there".into(),
+            bytes: in_copy.then(|| watch.add(Range::sized(at, 1))),
+            ..end(finding, watch)
+        }
+    }
+
     /// Whether the run ended by a jump to the kernel.
     pub fn handed_off(&self) -> bool {
         self.outcome.end == End::HandOff
     }
+}
+
+/// No instruction, and why.
+fn nobody(why: &'static str) -> Question {
+    Question { otherwise: Some(why), ..Question::default() }
 }
 
 /// What about the end of the run.

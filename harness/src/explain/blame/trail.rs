@@ -176,6 +176,11 @@ impl Trail {
         self.stack.push(frame);
     }
 
+    /// Whether the last block is the one at `address`.
+    pub fn is_last(&self, address: u64) -> bool {
+        self.last.is_some_and(|last| self.blocks[last].address == address)
+    }
+
     /// The last instruction of the last block: of a hand-off the jump.
     pub fn last(&self, copies: &Copies) -> Option<Ran> {
         let block = &self.blocks[self.last?];

@@ -21,6 +21,7 @@ use gdbstub::common::Signal;
 use gdbstub::stub::state_machine::GdbStubStateMachine as Machine;
 use gdbstub::stub::{DisconnectReason, GdbStub};
 
+use super::symbols::Symbols;
 use crate::case::Case;
 use crate::machine::{MachineError, Setup, UnicornEngine};
 use crate::oracle::Subject;
@@ -40,6 +41,8 @@ pub struct Debuggee<'a> {
     pub case: &'a Case,
     /// What the machine is told, which follows from the case.
     pub setup: &'a Setup,
+    /// Names of stub and kernel.
+    pub symbols: &'a Symbols,
 }
 
 /// Why a session with gdb ended other than by gdb's wish.

@@ -2,7 +2,7 @@
 //! A stub of sixty bytes that has all phases.
 
 use super::*;
-use crate::explain::testing::{LOAD, setup};
+use crate::machine::testing::{LOAD, setup};
 use crate::machine::{End, Setup, UnicornEngine};
 
 /// mov $0x200000, %esi; mov $0x300000, %edi; mov $0x2000, %ecx; rep movsb; mov $0x300020, %eax; jmp *%eax

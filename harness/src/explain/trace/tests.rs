@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use super::*;
-use crate::explain::testing::{LOAD, setup};
+use crate::machine::testing::{LOAD, setup};
 use crate::machine::{End, Engine, Outcome, Setup, UnicornEngine};
 use crate::range::Range;
 

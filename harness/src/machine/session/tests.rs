@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Sessions with some bytes of guest code, held against plain runs.
 
-use super::super::tests::{LOAD, LONG, long, setup};
+use super::super::testing::{LOAD, setup};
+use super::super::tests::{LONG, long};
 use super::super::{CpuFeatures, Engine, Placed};
 use super::*;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Whole machines with a dozen bytes of guest code.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::testing::{LOAD, STUB, setup, words};
 use super::*;
 use crate::image::WordSize;
 use crate::range::Range;
@@ -12,38 +12,7 @@ mod cpu;
 mod memory;
 mod observe;
 
-pub const LOAD: u64 = 0x20_0000;
-const STUB: u64 = 0x2000;
 pub const LONG: Duration = Duration::from_secs(60);
-
-/// A machine whose stub is `code`, entered at 32 bits.
-pub fn setup(code: &[u8]) -> Setup {
-    let mut bytes = code.to_vec();
-    bytes.resize(STUB as usize, 0x90);
-    Setup {
-        word: WordSize::Bits32,
-        cpu: CpuFeatures::default(),
-        mode: EntryMode::Protected,
-        entry_state: EntryState::default(),
-        entry: LOAD,
-        stub: Placed { address: LOAD, bytes: Arc::from(bytes), what: "stub" },
-        payload: 0x1000..0x1800,
-        boot_params: 0x1_0000,
-        gdt: (0x3_0000, 0x2f),
-        ram: vec![Range::new(0, 0x40_0000)],
-        fill: Fill(3),
-        placed: vec![Placed { address: 0x3_0000, bytes: words(&GDT), what: "GDT" }],
-        timer: vec![7],
-        budget: 10_000,
-    }
-}
-
-/// Flat code at 0x10, flat data at 0x18.
-const GDT: [u64; 6] = [0, 0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0, 0];
-
-fn words(words: &[u64]) -> Arc<[u8]> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
 
 const TOP: u64 = 0x4_0000;
 const TOP_OF_FIVE: u64 = 0x4_3000;

@@ -88,3 +88,37 @@ fn a_run_that_is_repeated_has_an_observer_of_its_own() {
         observe(&setup(b"\xe6\x70\xeb\xfe"), &Interest::default(), Duration::from_millis(20));
     assert_eq!((outcome.end, seen.len()), (End::Budget { blocks: 10_000 }, 1));
 }
+
+#[test]
+fn a_store_that_is_watched_is_done_whatever_its_place() {
+    // mov $0x12345678, %eax; mov %eax, 0x210ffe; mov %eax, 0x211001; addw %ax, 0x211002; movb $9, 0x210fff;
+    // mov %eax, 0x20fffd; hlt
+    let code =
+        b"\xb8\x78\x56\x34\x12\xa3\xfe\x0f\x21\x00\xa3\x01\x10\x21\x00\x66\x01\x05\x02\x10\x21\x00\
+        \xc6\x05\xff\x0f\x21\x00\x09\xa3\xfd\xff\x20\x00\xf4";
+    let writes = vec![Range::new(0x21_0000, 0x21_2000)];
+    let interest = Interest { writes, ..Interest::default() };
+    let (outcome, seen) = observe(&setup(code), &interest, LONG);
+    let plain = run_setup(&setup(code));
+    assert_eq!((&outcome.end, &outcome.registers), (&End::Halted, &plain.registers));
+    let memory = |outcome: &Outcome| outcome.ram.slice(0x20_f000, 0x4000).unwrap().to_vec();
+    assert!(memory(&outcome) == memory(&plain));
+    let stores: Vec<(u64, usize)> = seen
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::Write { address, size, .. } => Some((*address, *size)),
+            _ => None,
+        })
+        .collect();
+    let expected = [(0x21_0ffe, 4), (0x21_1001, 4), (0x21_1002, 2), (0x21_0fff, 1), (0x20_fffd, 4)];
+    assert_eq!(stores, expected);
+}
+
+#[test]
+fn watched_code_that_changes_itself_is_seen() {
+    // movb $0xf4, 1f; jmp 1f; 1: nop; jmp to 0x300000
+    let code = b"\x90\xc6\x05\x0a\x00\x20\x00\xf4\xeb\x00\x90\xb8\x00\x00\x30\x00\xff\xe0";
+    let interest = Interest { writes: vec![Range::sized(LOAD + 10, 1)], ..Interest::default() };
+    let (outcome, seen) = observe(&setup(code), &interest, LONG);
+    assert_eq!((outcome.end, seen.len()), (End::Halted, 1));
+}

@@ -12,7 +12,7 @@ use crate::machine::{End, MachineError};
 use crate::report::judgement_text;
 
 const HELP: &str = "\
-where                      position, mode, and where in the stub this is
+where                      position, mode, and where in the stub this is, by name
 position                   how many instructions have run
 seek N                     go to position N; gdb then needs `maintenance flush register-cache`
 disassemble [ADDR] [N]     N instructions in the mode that the CPU is in, 32 or 64 bits

@@ -5,10 +5,12 @@ use std::fmt::Write;
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter};
 
+use super::super::Debuggee;
 use super::super::target::Debugged;
 use super::end_text;
 use crate::image::WordSize;
 use crate::machine::{Access, CR0_PG, EFER_LMA, MachineError, Pause, Registers};
+use crate::oracle;
 
 /// The longest instruction of an x86 CPU, in bytes.
 const LONGEST: usize = 15;
@@ -49,10 +51,12 @@ pub fn place(debugged: &mut Debugged) -> Result<String, MachineError> {
     let inside = copies.iter().rposition(|(base, _)| physical.wrapping_sub(*base) < len);
     let _ = write!(text, "at {:#x}: ", registers.rip);
     let _ = match inside.map(|index| (index, physical - copies[index].0)) {
-        Some((0, offset)) => writeln!(text, "stub as loaded + {offset:#x}"),
-        Some((_, offset)) => writeln!(text, "copy of the stub + {offset:#x}"),
-        None => writeln!(text, "not in the stub"),
+        Some((0, offset)) => write!(text, "stub as loaded + {offset:#x}"),
+        Some((_, offset)) => write!(text, "copy of the stub + {offset:#x}"),
+        None => write!(text, "not in the stub"),
     };
+    text += &name(debugged, inside.map(|index| physical - copies[index].0), physical);
+    text.push('\n');
     for (index, (base, range)) in copies.iter().enumerate() {
         let what = if index == 0 { "stub as loaded" } else { "copy of the stub" };
         let _ =
@@ -65,6 +69,26 @@ pub fn place(debugged: &mut Debugged) -> Result<String, MachineError> {
     };
     let _ = writeln!(text, "phase {phase}");
     Ok(text)
+}
+
+/// What the place is called: a function of the stub with its source line, or at the end, where the kernel begins, one of the
+/// kernel's.
+fn name(debugged: &Debugged, offset: Option<u64>, physical: u64) -> String {
+    let Debuggee { symbols, subject, case, setup, .. } = debugged.debuggee;
+    let Some(offset) = offset else {
+        let output = oracle::plan(subject, case, setup).map(|(_, prediction)| prediction.output);
+        let Ok(output) = output else { return String::new() };
+        let distance = physical.wrapping_sub(output);
+        if distance >= subject.moved.len() as u64 {
+            return String::new();
+        }
+        let linked = subject.link.map.wrapping_add(subject.link.physical);
+        let named = symbols.in_kernel(linked.wrapping_add(distance));
+        return named.map(|named| format!(", {named} of the kernel")).unwrap_or_default();
+    };
+    let function = symbols.in_stub(offset).map(|named| format!(", {named}")).unwrap_or_default();
+    let line = symbols.line(offset).map(|line| format!(" ({line})")).unwrap_or_default();
+    function + &line
 }
 
 /// `count` instructions from `address` on, or from the instruction pointer.

@@ -3,17 +3,19 @@
 
 use std::sync::Arc;
 
+use super::{CpuFeatures, EntryMode, EntryState, Fill, Placed, Setup};
 use crate::image::WordSize;
-use crate::machine::{CpuFeatures, EntryMode, EntryState, Fill, Placed, Setup};
 use crate::range::Range;
 
 /// Where the stub is loaded.
 pub const LOAD: u64 = 0x20_0000;
+/// Bytes of the stub.
+pub const STUB: u64 = 0x2000;
 
 /// A machine whose stub is `code`, entered at 32 bits.
 pub fn setup(code: &[u8]) -> Setup {
     let mut bytes = code.to_vec();
-    bytes.resize(0x2000, 0x90);
+    bytes.resize(STUB as usize, 0x90);
     Setup {
         word: WordSize::Bits32,
         cpu: CpuFeatures::default(),
@@ -26,14 +28,16 @@ pub fn setup(code: &[u8]) -> Setup {
         gdt: (0x3_0000, 0x2f),
         ram: vec![Range::new(0, 0x40_0000)],
         fill: Fill(3),
-        placed: vec![Placed { address: 0x3_0000, bytes: gdt(), what: "GDT" }],
+        placed: vec![Placed { address: 0x3_0000, bytes: words(&GDT), what: "GDT" }],
         timer: vec![7],
         budget: 10_000,
     }
 }
 
 /// Flat code at 0x10, flat data at 0x18.
-fn gdt() -> Arc<[u8]> {
-    let descriptors = [0, 0, 0x00cf_9b00_0000_ffff_u64, 0x00cf_9300_0000_ffff, 0, 0];
-    descriptors.iter().flat_map(|word| word.to_le_bytes()).collect()
+const GDT: [u64; 6] = [0, 0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0, 0];
+
+/// As they lie in memory.
+pub fn words(words: &[u64]) -> Arc<[u8]> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
