@@ -4,7 +4,7 @@
 use relocheck::case::Case;
 use relocheck::oracle::Rule;
 
-use crate::bench::{CLOUD, I386, Kernel, LOAD, Trials, assert_says, kaslr, plain};
+use crate::bench::{By, CLOUD, I386, Kernel, LOAD, Misled, Trials, Who, assert_says, kaslr, plain};
 use crate::patch::patched;
 
 /// `mov $0xb8000, %eax; cmove %rcx, %rax`: where the screen's memory is.
@@ -13,6 +13,9 @@ const SCREEN: &str = "b8 00 80 0b 00 48 0f 44 c1";
 const READY: &str = "a8 20 74 e5";
 /// "'nokaslr' on cmdline"
 const WARNING: &str = "27 6e 6f 6b 61 73 6c 72 27 20 6f 6e 20 63 6d 64 6c 69 6e 65";
+
+/// What was printed is a matter of many instructions.
+const PRINTED: [Who; 1] = [Misled(By::NoOne(""))];
 
 pub fn add(trials: &mut Trials) {
     trials.on(CLOUD, "text::other_words_than_those_that_are_due_are_found", other_words);
@@ -25,7 +28,7 @@ pub fn add(trials: &mut Trials) {
 /// Each word stands in the stub, but another one is due.
 fn other_words(kernel: &Kernel) {
     let file = patched(kernel, WARNING, 13, b"address");
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &PRINTED);
     assert_says(
         &judgement,
         &[(Rule::Ports, "text on the serial port", "on cmdline.", "on address.")],
@@ -37,10 +40,10 @@ fn lost_warning(kernel: &Kernel) {
     // "Physical KASLR disabled: no suitable memory region!"
     let file = patched(kernel, "50 68 79 73 69 63 61 6c 20 4b 41 53 4c 52 20 64", 0, &[0]);
     let mut case = kaslr(kernel, LOAD);
-    assert!(kernel.damaged(file.clone(), &case).findings.is_empty(), "there is room");
+    assert!(kernel.damaged(file.clone(), &case, &[]).findings.is_empty(), "there is room");
     case.memory.truncate(1);
     case.memory[0].end = case.load + u64::from(kernel.image.header().init_size.unwrap());
-    let judgement = kernel.damaged(file, &case);
+    let judgement = kernel.damaged(file, &case, &PRINTED);
     assert_says(
         &judgement,
         &[(Rule::Ports, "text on the serial port", "Physical KASLR disabled", "\\r\\n")],
@@ -50,13 +53,13 @@ fn lost_warning(kernel: &Kernel) {
 fn elsewhere(kernel: &Kernel) {
     let case = Case { screen: true, ..plain(kernel, LOAD) };
     let file = patched(kernel, SCREEN, 1, &[2]);
-    let judgement = kernel.damaged(file, &case);
+    let judgement = kernel.damaged(file, &case, &[Misled(By::Store("mov"))]);
     assert_says(&judgement, &[(Rule::Footprint, "text screen", "in line", "")]);
 }
 
 fn impatient(kernel: &Kernel) {
     let file = patched(kernel, READY, 1, &[0x10]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD));
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &PRINTED);
     assert_says(
         &judgement,
         &[(Rule::Ports, "serial port 0x3f8", "whether it is ready", "whether it is ready")],
