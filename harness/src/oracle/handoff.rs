@@ -192,6 +192,8 @@ mod tests {
             let bytes = format!("48 bytes at {:#x}", table.base);
             let expected = [("gdtr".to_owned(), bytes.clone())];
             assert_eq!(run.found(Rule::HandOff), expected[..usize::from(!inside)], "{table:x?}");
+            let found = run.judge().findings;
+            assert!(found.iter().all(|found| found.address == Some(table.base)));
             run = Run::new(WordSize::Bits64);
             run.outcome.registers.idtr = table;
             let expected = [("idtr".to_owned(), bytes)];
