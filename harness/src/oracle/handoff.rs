@@ -151,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn each_segment_has_its_selector() {
+        let mut run = Run::new(WordSize::Bits64);
+        run.outcome.registers.selectors = [0x20; 6];
+        let expected = ["0x18", "0x10", "0x18", "0x18", "0x18", "0x18"];
+        assert_eq!(run.expected(Rule::HandOff), expected);
+    }
+
+    #[test]
     fn what_the_kernel_does_not_read_may_be_anything() {
         for change in [
             (|r| r.rflags = 0x46) as fn(&mut Registers),
