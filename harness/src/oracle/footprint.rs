@@ -298,4 +298,11 @@ mod tests {
         let said = flipped(unfinished, &[behind]);
         assert!(said.contains(&outside()[0]), "{said:?}");
     }
+
+    #[test]
+    fn a_kernel_where_no_stub_may_put_it_was_written_outside() {
+        let said = |output| Run::new(WordSize::Bits64).moved(output, 16 * MIB).said();
+        assert_eq!(said(64 * MIB), ["placement: output"]);
+        assert_eq!(said(64 * MIB + 0x1000), ["placement: output", outside()[0].as_str()]);
+    }
 }

@@ -151,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn each_segment_has_its_selector() {
+        let mut run = Run::new(WordSize::Bits64);
+        run.outcome.registers.selectors = [0x20; 6];
+        let expected = ["0x18", "0x10", "0x18", "0x18", "0x18", "0x18"];
+        assert_eq!(run.expected(Rule::HandOff), expected);
+    }
+
+    #[test]
     fn what_the_kernel_does_not_read_may_be_anything() {
         for change in [
             (|r| r.rflags = 0x46) as fn(&mut Registers),
@@ -192,6 +200,8 @@ mod tests {
             let bytes = format!("48 bytes at {:#x}", table.base);
             let expected = [("gdtr".to_owned(), bytes.clone())];
             assert_eq!(run.found(Rule::HandOff), expected[..usize::from(!inside)], "{table:x?}");
+            let found = run.judge().findings;
+            assert!(found.iter().all(|found| found.address == Some(table.base)));
             run = Run::new(WordSize::Bits64);
             run.outcome.registers.idtr = table;
             let expected = [("idtr".to_owned(), bytes)];

@@ -165,6 +165,22 @@ mod tests {
     }
 
     #[test]
+    fn half_of_the_kernel_is_enough_to_believe_the_jump() {
+        let mut fixture = fixture(WordSize::Bits64, "6.1.192", "nokaslr\0");
+        fixture.stub_text = fixture.stub_text.replace("6.1.192 (", "6.1.192_(");
+        let case = Case { command_line: Some("quiet".into()), ..Case::default() };
+        let mut run = Run::of(build(fixture), case);
+        const HALF: usize = 1 << 19;
+        run.subject.moved = vec![0x5a; 2 * HALF];
+        run.write(64 * MIB, &[0x5a; 2 * HALF]);
+        run.write(32 * MIB, &[[0x5a; HALF], [0; HALF]].concat());
+        run.outcome.registers.rip = 32 * MIB + run.subject.entry_offset();
+        assert_eq!(find(&run.scene()).output, 32 * MIB);
+        run.flip(32 * MIB);
+        assert_eq!(find(&run.scene()).output, 64 * MIB);
+    }
+
+    #[test]
     fn similar_is_what_has_most_of_the_bytes() {
         let mut run = Run::new(WordSize::Bits64);
         let whole = run.subject.moved.len();

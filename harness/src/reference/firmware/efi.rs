@@ -144,3 +144,18 @@ pub enum Found {
     /// An i386 stub met a table that it cannot reach, and gave up.
     Above4GiB,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Bytes, guest};
+    use super::*;
+
+    #[test]
+    fn as_many_tables_are_believed() {
+        let memory = Bytes::new(0, 0x2_0000);
+        let guest = guest(&memory, WordSize::Bits64);
+        let tables = |count| Tables { firmware: Firmware::Bits64, address: 0, count };
+        assert!(tables(MOST_TABLES).entries(&guest).is_ok());
+        assert!(tables(MOST_TABLES + 1).entries(&guest).is_err());
+    }
+}

@@ -141,6 +141,8 @@ mod tests {
             ("-1", 0, None),
             ("1g", 16, None),
             ("9", 8, None),
+            ("8", 8, None),
+            ("1a", 10, None),
             ("10000000000000000", 16, None),
         ] {
             assert_eq!(strict(text.as_bytes(), base, 64), number, "{text}");

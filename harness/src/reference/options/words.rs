@@ -83,7 +83,9 @@ fn ends_word(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::testing::{Bytes, PARAMS, guest};
     use super::*;
+    use crate::image::WordSize;
 
     fn line(text: &str) -> CommandLine {
         CommandLine { address: 0x1000, bytes: text.as_bytes().to_vec(), terminated: true }
@@ -119,5 +121,17 @@ mod tests {
         assert_eq!(value("acpi=copy_dsdt acpi=off"), Some((3, b"off".to_vec())));
         assert_eq!(value("acpi= x"), Some((0, Vec::new())));
         assert_eq!(value("acpi acpi_x=1 xacpi=1"), None);
+    }
+
+    #[test]
+    fn the_search_ends_with_the_segment() {
+        for (offset, len) in [(0, 0x1_0000), (8, 0xfff8), (0xf, 0xfff1)] {
+            let mut memory = Bytes::new(0, 0x4_0000);
+            let address = 0x2_0000 + offset;
+            memory.put(PARAMS + 0x228, &(address as u32).to_le_bytes());
+            memory.put(address, &vec![b'x'; 0x1_0000]);
+            let line = CommandLine::read(&guest(&memory, WordSize::Bits64)).unwrap().unwrap();
+            assert_eq!((line.bytes.len(), line.terminated), (len, false), "{offset}");
+        }
     }
 }
