@@ -157,7 +157,7 @@ impl Bench {
         };
         let (once, relocates) = match stub {
             Some(stub) => {
-                (copy + symbol(&stub, "extract_kernel")?, Some(", extract_kernel+0x".to_owned()))
+                (copy + symbol(&stub, "extract_kernel")?, Some(", decompress_kernel+0x".to_owned()))
             }
             None => (first()?, None),
         };

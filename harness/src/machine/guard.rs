@@ -46,6 +46,7 @@ pub fn install(
     ranges: &[Range],
 ) -> Result<Rc<Cell<bool>>, uc_error> {
     let overwritten = Rc::new(Cell::new(false));
+    let code = uc.get_data().code.clone();
     for guarded in pages {
         for page in (guarded.start..guarded.end).step_by(PAGE as usize) {
             if uc.get_data().ram.contains(page) {
@@ -63,6 +64,11 @@ pub fn install(
             guard.store(uc, address, size, value as u64)
         })?;
     }
+    // The engine drops translations of a page whose permissions change, and looks it up as if the guest fetched from it.
+    let state = uc.get_data_mut();
+    state.code = code;
+    state.stop = None;
+    state.stop_at_fetch = false;
     Ok(overwritten)
 }
 

@@ -133,8 +133,8 @@ fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
     // A port that is used wrongly is not told twice.
     if ports.is_empty() {
         judgement.findings.extend(serial::judge(scene));
-        judgement.findings.extend(text::judge(scene));
-        judgement.findings.extend(screen::judge(scene));
+        judgement.findings.extend(text::judge(scene, judgement.landing));
+        judgement.findings.extend(screen::judge(scene, judgement.landing));
     }
     judgement.findings.extend(ports);
 }

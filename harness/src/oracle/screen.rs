@@ -4,7 +4,7 @@
 
 use super::loaded::Loaded;
 use super::scene::Scene;
-use super::{Finding, Rule, text};
+use super::{Finding, Landing, Rule, text};
 use crate::case::{SCREEN, SCREEN_COLUMNS};
 use crate::machine::End;
 use crate::reference::{Memory, shown};
@@ -14,13 +14,13 @@ const DISPLAY_DATA: u16 = 0x3d5;
 const DISPLAY_INDEX: u16 = 0x3d4;
 
 /// Judges a stub that came to an end by itself, on a machine that has a screen.
-pub fn judge(scene: &Scene) -> Vec<Finding> {
+pub fn judge(scene: &Scene, landing: Option<Landing>) -> Vec<Finding> {
     if !matches!(scene.outcome.end, End::HandOff | End::Halted)
         || scene.subject.image.vintage().is_some()
     {
         return Vec::new();
     }
-    cursor(scene).into_iter().chain(contents(scene)).collect()
+    cursor(scene).into_iter().chain(contents(scene, landing)).collect()
 }
 
 /// The last thing that is done to the cursor is to put it where boot_params say.
@@ -46,8 +46,8 @@ fn cursor(scene: &Scene) -> Option<Finding> {
 }
 
 /// What the screen shows at the hand-off.
-fn contents(scene: &Scene) -> Option<Finding> {
-    let said = text::predicted(scene).filter(|_| scene.case.screen)?;
+fn contents(scene: &Scene, landing: Option<Landing>) -> Option<Finding> {
+    let said = text::predicted(scene, landing).filter(|_| scene.case.screen)?;
     let memory = Loaded(scene.setup);
     let mut expected = vec![0; SCREEN.len() as usize];
     let known = memory.read(SCREEN.start, &mut expected)

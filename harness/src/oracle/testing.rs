@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use super::scene::Scene;
-use super::{Judgement, Loaded, Rule, Subject, judge, serial, text};
+use super::{Judgement, Loaded, Rule, Subject, judge, serial};
 use crate::case::{Case, SCREEN, place};
 use crate::image::fixture::{BITS32, BITS64, Fixture, INVERSE, SETUP_SIZE, kernel};
 use crate::image::{Compression, Image, WordSize};
@@ -119,7 +119,7 @@ impl Run {
         let placement = scene.placement;
         let unmoved = Prediction { output: placement.output, virt: self.subject.link.physical };
         let prediction = scene.prediction.clone().unwrap_or(unmoved);
-        let said = text::predicted(&scene).map(str::to_owned);
+        let said = scene.hand_over.as_ref().ok().and_then(|known| known.text.clone());
         let serial = serial::in_use(&scene).is_some();
         // Of stubs before 5.10 these are not known.
         let (hand_over, paging) = (scene.hand_over.clone(), scene.paging.clone());

@@ -5,21 +5,22 @@
 use memchr::memmem;
 
 use super::scene::Scene;
-use super::{Finding, Rule, serial};
+use super::{Finding, Landing, Rule, serial};
 use crate::machine::End;
 
 /// Shorter ones stand anywhere by chance.
 const LEAST_WORD: usize = 3;
 
-/// Judges a stub that came to an end by itself.
-pub fn judge(scene: &Scene) -> Option<Finding> {
+/// Judges a stub that came to an end by itself, and put the kernel where it was found.
+pub fn judge(scene: &Scene, landing: Option<Landing>) -> Option<Finding> {
     if !matches!(scene.outcome.end, End::HandOff | End::Halted)
         || scene.subject.image.vintage().is_some()
     {
         return None;
     }
     let actual = &scene.outcome.serial;
-    let said = predicted(scene).filter(|_| serial::in_use(scene).is_some() || !actual.is_empty());
+    let said =
+        predicted(scene, landing).filter(|_| serial::in_use(scene).is_some() || !actual.is_empty());
     let wrong = match said {
         Some(said) => differs(&said, actual),
         None => strange(scene),
@@ -28,10 +29,12 @@ pub fn judge(scene: &Scene) -> Option<Finding> {
     Some(Finding::new(Rule::Ports, "text on the serial port", expected, actual))
 }
 
-/// What a stub that comes to its end must have printed.
-pub fn predicted<'a>(scene: &'a Scene) -> Option<&'a str> {
-    let known = scene.hand_over.as_ref().ok()?.text.as_deref();
-    known.filter(|_| scene.outcome.end == End::HandOff)
+/// What a stub that comes to its end must have printed. One that has put the kernel elsewhere had other things to say.
+pub fn predicted<'a>(scene: &'a Scene, landing: Option<Landing>) -> Option<&'a str> {
+    let prediction = scene.prediction.as_ref().ok()?;
+    let landing = landing.filter(|_| scene.outcome.end == End::HandOff)?;
+    let right = (landing.output, landing.virt) == (prediction.output, prediction.virt);
+    scene.hand_over.as_ref().ok()?.text.as_deref().filter(|_| right)
 }
 
 /// The first line that is another than expected.

@@ -49,9 +49,10 @@ fn ignored_word(kernel: &Kernel) {
     // `xor %eax, %eax; nop; nop`: not found, and not jumped.
     let file = patched(kernel, NO_5_LEVELS, 0, &[0x31, 0xc0, 0x90, 0x90]);
     let ran = "code in low memory";
+    let trampoline = By::Origin("cr4", "mov %eax,%cr4");
     let copied = By::Store("rep movs");
     for (case, expected, actual, by) in [
-        (five(kernel, "no5lvl"), "none", "0x9e000", [CR4, copied]),
+        (five(kernel, "no5lvl"), "none", "0x9e000", [trampoline, copied]),
         (from_five(kernel), "0x9e000", "none", [CR4, NOT_RUN]),
     ] {
         assert_says(

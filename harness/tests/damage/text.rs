@@ -53,13 +53,14 @@ fn lost_warning(kernel: &Kernel) {
 fn elsewhere(kernel: &Kernel) {
     let case = Case { screen: true, ..plain(kernel, LOAD) };
     let file = patched(kernel, SCREEN, 1, &[2]);
-    let judgement = kernel.damaged(file, &case, &[Misled(By::Store("mov"))]);
+    let judgement = kernel.damaged(file, &case, &[Misled(By::Unwritten)]);
     assert_says(&judgement, &[(Rule::Footprint, "text screen", "in line", "")]);
 }
 
 fn impatient(kernel: &Kernel) {
     let file = patched(kernel, READY, 1, &[0x10]);
-    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &PRINTED);
+    let judgement =
+        kernel.damaged(file, &plain(kernel, LOAD), &[Misled(By::Instruction("out %al,%dx"))]);
     assert_says(
         &judgement,
         &[(Rule::Ports, "serial port 0x3f8", "whether it is ready", "whether it is ready")],

@@ -234,7 +234,7 @@ fn five_levels(space: &Space, case: &mut Case, round: usize, dice: &mut Dice) {
     }
     low_memory(case, round);
     // Every second round has KASLR, which must know how many levels there are: here is what four of them cannot reach.
-    if space.above_4g && round.is_multiple_of(2) && !dice.once_in(4) {
+    if space.above_4g && round.is_multiple_of(2) && (!wanted || dice.once_in(2)) {
         let start = dice.of(&[1u64 << 46, 1 << 48, (1 << 52) - 4 * GIB]);
         case.memory.push(MemoryEntry::usable(start, start + 4 * GIB));
     }
@@ -243,7 +243,7 @@ fn five_levels(space: &Space, case: &mut Case, round: usize, dice: &mut Dice) {
 /// By a word, or by no command line at all, in which the stub does not find that the word is missing.
 fn forbid_five_levels(case: &mut Case, dice: &mut Dice) {
     match &mut case.command_line {
-        Some(line) if !dice.once_in(3) => line.push_str(" no5lvl"),
+        Some(line) if !dice.once_in(6) => line.push_str(" no5lvl"),
         line => {
             *line = None;
             case.screen = true;

@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(
             compared.remarks(),
             [
-                "1 of the entries move notes, as tools before 6.13 made them",
+                "1 of the entries move notes, as tools before 6.10 made them",
                 "absolute symbols about which their value decided: a, b"
             ]
         );
