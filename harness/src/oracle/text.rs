@@ -22,7 +22,7 @@ pub fn judge(scene: &Scene, landing: Option<Landing>) -> Option<Finding> {
     let said =
         predicted(scene, landing).filter(|_| serial::in_use(scene).is_some() || !actual.is_empty());
     let wrong = match said {
-        Some(said) => differs(&said, actual),
+        Some(said) => differs(said, actual),
         None => strange(scene),
     };
     let (expected, actual) = wrong?;
