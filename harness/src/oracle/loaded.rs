@@ -92,5 +92,21 @@ mod tests {
         assert!(!Loaded(&setup).read(0xfff, &mut [0; 2]));
         assert!(!Loaded(&setup).read(u64::MAX, &mut [0; 2]));
         assert!(Loaded(&setup).read(0x4ffc, &mut [0; 4]));
+        let last = Range::new(u64::MAX - 0xfff, u64::MAX);
+        let top = Setup { ram: vec![last], ..setup };
+        assert!(!Loaded(&top).read(u64::MAX - 3, &mut [0; 8]), "beyond the last address");
+    }
+
+    #[test]
+    fn the_fill_goes_on_from_page_to_page() {
+        let setup = Setup { ram: vec![Range::new(0, 0x5000)], ..setup() };
+        let mut bytes = [0; 0x1800];
+        assert!(Loaded(&setup).read(0, &mut bytes));
+        assert!(
+            bytes[..0x1000] == Fill(7).page(0) && bytes[0x1000..] == Fill(7).page(0x1000)[..0x800]
+        );
+        assert!(Loaded(&setup).read(0x800, &mut bytes[..0x1000]));
+        assert!(bytes[..0x800] == Fill(7).page(0)[0x800..]);
+        assert!(bytes[0x800..0x1000] == Fill(7).page(0x1000)[..0x800]);
     }
 }

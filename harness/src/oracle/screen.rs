@@ -90,8 +90,13 @@ mod tests {
         run.flip(SCREEN.start + first);
         run.flip(SCREEN.end - 1);
         assert_eq!(run.found(Rule::Footprint), [("text screen".to_owned(), "4a".to_owned())]);
+        let finding = run.judge().findings.remove(0);
+        assert_eq!((finding.address, finding.bytes), (Some(SCREEN.start + first), 2));
         let line = first / 2 / SCREEN_COLUMNS as u64;
         assert_eq!(run.expected(Rule::Footprint), [format!("4b in line {line}, column 0")]);
+        run.flip(SCREEN.start + first);
+        run.flip(SCREEN.start + first + 2 * 5);
+        assert_eq!(run.expected(Rule::Footprint), [format!("20 in line {line}, column 5")]);
         run.outcome.end = End::Halted;
         assert_eq!(
             run.found(Rule::Footprint),
@@ -130,6 +135,11 @@ mod tests {
         assert_eq!(cursor(2, data(2, &[1, 0xf5])), missing);
         let more = PortUse { more_values: true, ..data(2, &[0, 0xf4]) };
         assert_eq!(cursor(2, more), [] as [&str; 0], "it may have come later");
+        let mut run = with_screen();
+        run.outcome.ports.insert(DISPLAY_DATA, data(1, &[0]));
+        assert_eq!(run.found(Rule::Ports).len(), 1);
+        run.outcome.end = End::Budget { blocks: 1 };
+        assert_eq!(run.found(Rule::Ports), [], "it had not come to its end");
     }
 
     #[test]

@@ -149,6 +149,8 @@ mod tests {
         assert!(asks_often(0x3f8, &asked(1), b"ab").is_some());
         assert_eq!(asks_often(0x3f8, &asked(5), b"ab"), None);
         assert!(asks_often(0x3f8, &asked(6), b"ab").is_some());
+        assert_eq!(asks_often(0x3f8, &asked(9), b"abcd"), None);
+        assert!(asks_often(0x3f8, &asked(10), b"abcd").is_some());
     }
 
     #[test]
