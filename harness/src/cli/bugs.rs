@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use jiff::civil::Date;
 
 use super::bar::bar;
+use super::jobs::Jobs;
 use super::{Failure, Format, complain, images, output};
 use crate::campaign::bugs::{Bug, Catalogue, Hunt, Hunted, Quarry, altered, check_twins, hunt};
 use crate::campaign::nightly::KnownIssues;
@@ -55,9 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "SET")]
     clean: Option<String>,
 
-    /// Cases that run at the same time. [default: one per core]
-    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
 
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -96,10 +96,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         None => Vec::new(),
     };
 
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.jobs.unwrap_or(0).into())
-        .build()
-        .context("threads")?;
+    let pool = args.jobs.pool()?;
     let engine = UnicornEngine::new();
     let plan = (args.cases as usize, args.seed);
     let how = Hunt { cases: plan.0, seed: plan.1, known: &known };

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use indicatif::ProgressBar;
 
 use super::bar::bar;
+use super::jobs::Jobs;
 use super::{Failure, case, complain, images, output};
 use crate::campaign::{self, ImageResult, Input, Plan, Progress};
 use crate::case::{Loader, Protocols};
@@ -65,9 +66,8 @@ pub struct Args {
     #[arg(long = "loader", value_name = "LOADER", value_delimiter = ',')]
     loaders: Vec<Loader>,
 
-    /// Cases that run at the same time. [default: one per core]
-    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
 
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -107,10 +107,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         loaders: args.loaders,
         shrink_runs: SHRINK_RUNS,
     };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.jobs.unwrap_or(0).into())
-        .build()
-        .context("threads")?;
+    let pool = args.jobs.pool()?;
     let engine = UnicornEngine::new();
     let bar = Bar(bar(inputs.len() * plan.bases, "cases"));
     let results = pool.install(|| campaign::check(&engine, &inputs, &plan, &bar));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 
 use super::bar::bar;
+use super::jobs::Jobs;
 use super::values::{address, size};
 use super::{Failure, Format, case, images, print};
 use crate::campaign::Input;
@@ -71,9 +72,8 @@ pub struct Args {
     #[arg(long, value_name = "CASE", conflicts_with_all = ["memory", "load", "protocol", "command_line"])]
     case: Option<PathBuf>,
 
-    /// Runs at the same time. [default: one per core]
-    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
 
     /// How to print: text for people, JSON for programs.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -115,10 +115,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         None => machine(&args, &subject),
     };
     let plan = Survey { samples: args.samples as usize, runs: args.runs as usize, seed: args.seed };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.jobs.unwrap_or(0).into())
-        .build()
-        .context("threads")?;
+    let pool = args.jobs.pool()?;
     let engine = UnicornEngine::new();
     let bar = bar(plan.runs, "runs");
     let surveyed = pool.install(|| survey(&engine, &subject, &described, plan, &|| bar.inc(1)));

@@ -8,6 +8,7 @@ mod check;
 mod corpus;
 mod images;
 mod inspect;
+mod jobs;
 mod kaslr;
 mod link_twice;
 mod mutate;

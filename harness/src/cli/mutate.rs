@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use super::bar::bar;
+use super::jobs::Jobs;
 use super::{Failure, Format, images, output};
 use crate::campaign::Input;
 use crate::exit::Exit;
@@ -61,9 +62,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     stub: Option<PathBuf>,
 
-    /// Runs at the same time. [default: one per core]
-    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
 
     /// How to print: text for people, JSON for programs.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -104,10 +104,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let sha256 = image.sha256();
     let twin = Twin::new(image)
         .map_err(|failure| Failure { exit: failure.exit, error: named(&failure.message) })?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.jobs.unwrap_or(0).into())
-        .build()
-        .context("threads")?;
+    let pool = args.jobs.pool()?;
     let engine = UnicornEngine::new();
     let choice = Choice { considered: args.consider as usize, most: args.cases as usize };
     let progress = bar(choice.considered, "cases looked at");

@@ -63,6 +63,11 @@ pub fn judge(scene: &Scene) -> Result<Option<Finding>, String> {
     })
 }
 
+/// Whether the stub stopped because it had to, and said so.
+pub fn refused(scene: &Scene) -> bool {
+    scene.outcome.end != End::HandOff && judge(scene) == Ok(None)
+}
+
 /// Judges a stub that stopped, which it must do with the text that is `due`.
 fn stopped(scene: &Scene, due: Option<&str>, place: String) -> Result<Option<Finding>, String> {
     let text = said(scene.outcome);
@@ -210,17 +215,15 @@ mod tests {
         let case = Case { screen: true, load: 900 * MIB, ..Case::default() };
         let mut run = Run::of(image(WordSize::Bits32, "6.1.192", "nokaslr\0"), case);
         run.outcome.end = End::Halted;
-        let mut cells = vec![0x07; 2 * SCREEN_COLUMNS * SCREEN_LINES];
-        cells.iter_mut().step_by(2).for_each(|cell| *cell = b' ');
-        for (line, text) in [(22, TOO_LARGE), (24, " -- System halted")] {
-            for (column, byte) in text.bytes().enumerate() {
-                cells[2 * (line * SCREEN_COLUMNS + column)] = byte;
-            }
-        }
-        run.write(SCREEN.start, &cells);
+        let due = run.scene().hand_over.as_ref().unwrap().refusal.clone().unwrap();
+        run.print(&due, false);
         assert_eq!(run.said(), [] as [&str; 0]);
-        run.flip(SCREEN.start + 22 * 2 * SCREEN_COLUMNS as u64);
-        assert_eq!(run.said().len(), 1);
+        let cells = run.outcome.ram.slice(SCREEN.start, SCREEN.len() as usize).unwrap();
+        let shown: Vec<u8> = cells.iter().step_by(2).copied().collect();
+        let text = TOO_LARGE.as_bytes();
+        let at = shown.windows(text.len()).position(|cells| cells == text).unwrap() as u64;
+        run.flip(SCREEN.start + 2 * at);
+        assert_eq!(run.said(), ["halt: stub+0x0"]);
     }
 
     #[test]

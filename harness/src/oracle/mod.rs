@@ -120,7 +120,7 @@ fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
     judgement.unpredicted = scene.unpredicted();
     match ending::judge(scene) {
         Ok(ending) => {
-            judgement.refused = scene.outcome.end != End::HandOff && ending.is_none();
+            judgement.refused = ending::refused(scene);
             judgement.findings.extend(ending);
         }
         Err(why) => judgement.not_judged.push(why),

@@ -154,7 +154,8 @@ impl Run {
         }
     }
 
-    fn print(&mut self, text: &str, serial: bool) {
+    /// Shows a text on the screen, if there is one, and sends it to the serial port if that is in use.
+    pub fn print(&mut self, text: &str, serial: bool) {
         if serial {
             self.outcome.serial = text.replace('\n', "\r\n").into();
         }

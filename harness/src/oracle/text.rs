@@ -5,7 +5,7 @@
 use memchr::memmem;
 
 use super::scene::Scene;
-use super::{Finding, Landing, Rule, serial};
+use super::{Finding, Landing, Rule, ending, serial};
 use crate::machine::End;
 
 /// Shorter ones stand anywhere by chance.
@@ -29,12 +29,19 @@ pub fn judge(scene: &Scene, landing: Option<Landing>) -> Option<Finding> {
     Some(Finding::new(Rule::Ports, "text on the serial port", expected, actual))
 }
 
-/// What a stub that comes to its end must have printed. One that has put the kernel elsewhere had other things to say.
+/// What a stub must have printed that came to its end, or stopped because it had to. One that has put the kernel elsewhere
+/// had other things to say.
 pub fn predicted<'a>(scene: &'a Scene, landing: Option<Landing>) -> Option<&'a str> {
     let prediction = scene.prediction.as_ref().ok()?;
-    let landing = landing.filter(|_| scene.outcome.end == End::HandOff)?;
-    let right = (landing.output, landing.virt) == (prediction.output, prediction.virt);
-    scene.hand_over.as_ref().ok()?.text.as_deref().filter(|_| right)
+    let known = scene.hand_over.as_ref().ok()?;
+    match landing {
+        Some(landing) if scene.outcome.end == End::HandOff => {
+            let right = (landing.output, landing.virt) == (prediction.output, prediction.virt);
+            known.text.as_deref().filter(|_| right)
+        }
+        _ if ending::refused(scene) => known.refusal.as_deref(),
+        _ => None,
+    }
 }
 
 /// The first line that is another than expected.
@@ -156,6 +163,36 @@ mod tests {
         assert_eq!(printed("", End::HandOff), [], "nobody asked for the port");
         let (place, found) = printed("Physical\r\n", End::HandOff).remove(0);
         assert_eq!((&place[..], &found[..]), ("text on the serial port", "\"Physical\\r\\n\""));
+    }
+
+    #[test]
+    fn a_stub_that_has_to_stop_says_what_led_to_it_and_no_more() {
+        const MIB: u64 = 1 << 20;
+        let told = |load: u64, text: &str| {
+            let line = Some("nokaslr earlyprintk=ttyS0".into());
+            let case = Case { load: load * MIB, command_line: line, ..Case::default() };
+            let words = "nokaslr\0earlyprintk\0KASLR disabled: 'nokaslr' on cmdline.\0\
+                Destination address too large\0 -- System halted\0";
+            let mut run = Run::of(image(WordSize::Bits32, "6.1.192", words), case);
+            run.outcome.end = End::Halted;
+            run.outcome.serial = text.replace('\n', "\r\n").into();
+            let text = |found: &(String, String)| found.0 == "text on the serial port";
+            run.found(Rule::Ports).into_iter().find(text).map(|found| found.1)
+        };
+        let due = "\n\nKASLR disabled: 'nokaslr' on cmdline.\n\n\
+            \n\nDestination address too large\n\n\n\n -- System halted";
+        assert_eq!(told(900, due), None);
+        let twice = format!("\n\nKASLR disabled: 'nokaslr' on cmdline.\n\n{due}");
+        assert_eq!(
+            told(900, &twice).as_deref(),
+            Some("\"KASLR disabled: 'nokaslr' on cmdline.\\r\\n\"")
+        );
+        assert_eq!(
+            told(900, &due[2..]).as_deref(),
+            Some("\"KASLR disabled: 'nokaslr' on cmdline.\\r\\n\"")
+        );
+        // It may not stop here: that is another rule's matter.
+        assert_eq!(told(16, due), None);
     }
 
     #[test]

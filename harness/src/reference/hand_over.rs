@@ -12,6 +12,7 @@ use super::firmware::rsdp;
 use super::kaslr::Prediction;
 use super::model::Model;
 use super::page::Page;
+use super::placement::TOO_LARGE;
 use super::start::Started;
 use crate::image::WordSize;
 
@@ -28,6 +29,8 @@ pub struct HandOver {
     pub unknown: Vec<Range<usize>>,
     /// All that the stub has printed, with a line feed at the end of each line; `None` if that cannot be predicted.
     pub text: Option<String>,
+    /// The same, of a stub that stops because its heap lies too high.
+    pub refusal: Option<String>,
 }
 
 impl HandOver {
@@ -37,9 +40,10 @@ impl HandOver {
         mut started: Started,
         prediction: Prediction,
     ) -> Result<HandOver, String> {
+        let refusal = Some(refusal(&started.guest.page));
         started.debug("\nDecompressing Linux... ");
         if model.traits.unaccepted_memory && !accept_nothing(&mut started)? {
-            return Ok(HandOver::without_cursor(&started));
+            return Ok(HandOver { refusal, ..HandOver::without_cursor(&started) });
         }
         started.debug("Parsing ELF... ");
         if model.relocates {
@@ -60,19 +64,22 @@ impl HandOver {
             started.debug(&format!(" (entry_offset: 0x{:0digits$x})", model.entry_offset));
         }
         started.debug(".\n");
-        Ok(HandOver::new(&started.guest.page))
-    }
-
-    fn new(page: &Page) -> HandOver {
+        let page = &started.guest.page;
         let text = Some(page.said().to_owned());
-        HandOver { bytes: page.bytes().to_vec(), unknown: Vec::new(), text }
+        Ok(HandOver { bytes: page.bytes().to_vec(), unknown: Vec::new(), text, refusal })
     }
 
     /// All but the cursor.
     pub(super) fn without_cursor(started: &Started) -> HandOver {
         let unknown = if started.console.is_on() { vec![CURSOR] } else { Vec::new() };
-        HandOver { unknown, text: None, ..HandOver::new(&started.guest.page) }
+        let bytes = started.guest.page.bytes().to_vec();
+        HandOver { bytes, unknown, text: None, refusal: None }
     }
+}
+
+/// All that is printed by a stub that has looked for a place, and then stops (arch/x86/boot/compressed/error.c).
+fn refusal(page: &Page) -> String {
+    format!("{}\n\n{TOO_LARGE}\n\n\n\n -- System halted", page.said())
 }
 
 /// `init_unaccepted_memory()`: whether there is no table of memory that the stub would have to accept.
@@ -198,6 +205,24 @@ mod tests {
             let found = after(&model, &memory(columns), unmoved);
             assert_eq!(found.bytes[..2], [0, lines(text, columns.into())], "{columns}");
         }
+    }
+
+    #[test]
+    fn a_stub_that_stops_has_said_all_that_it_says_before_it_unpacks() {
+        let unmoved = Prediction { output: 16 * MIB, virt: 16 * MIB };
+        let known = after(&samples::model(WordSize::Bits32), &memory(80), unmoved);
+        assert_eq!(
+            known.refusal.as_deref(),
+            Some(
+                "\n\nKASLR disabled: 'nokaslr' on cmdline.\n\n\
+                 \n\nDestination address too large\n\n\n\n -- System halted"
+            )
+        );
+        let known = after(&verbose(WordSize::Bits64), &memory(80), unmoved);
+        let (refusal, text) = (known.refusal.unwrap(), known.text.unwrap());
+        let (before, _) = refusal.split_once("\n\nDestination").unwrap();
+        let (first, _) = text.split_once("\nDecompressing").unwrap();
+        assert_eq!(before, first);
     }
 
     #[test]

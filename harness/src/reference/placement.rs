@@ -31,7 +31,7 @@ pub enum Refusal {
 }
 
 /// The text of a stub whose heap lies too high.
-const TOO_LARGE: &str = "Destination address too large";
+pub(super) const TOO_LARGE: &str = "Destination address too large";
 
 /// The placement for the load address `load`, with what the loader passes on in boot_params (4.7 and later; `init_size` of
 /// no effect on the output before).

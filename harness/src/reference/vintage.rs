@@ -48,7 +48,7 @@ pub fn hand_over(vintage: Vintage, memory: &dyn Memory, address: u64) -> Result<
     ];
     let writes = screen.into_iter().any(|field| bytes[field] != 0);
     let unknown = if writes { vec![CURSOR] } else { Vec::new() };
-    Ok(HandOver { bytes, unknown, text: None })
+    Ok(HandOver { bytes, unknown, text: None, refusal: None })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::LEAST;
 use super::places::Space;
 use crate::range::Range;
-use crate::report::picture::{Axis, Content};
+use crate::report::picture::Axis;
 
 /// The axis of addresses.
 pub struct Layout {
@@ -15,24 +15,11 @@ pub struct Layout {
 impl Layout {
     /// An axis through the ends of all that is shown.
     pub fn of(space: &Space) -> Layout {
-        let things = || {
-            let places = space.places.iter().map(|place| place.range);
-            places.chain(space.stretches.iter().map(|stretch| stretch.range))
-        };
-        let memory = || space.memory.iter().map(|entry| entry.range());
-        let mut points: Vec<u64> =
-            things().chain(memory()).flat_map(|range| [range.start, range.end]).collect();
-        points.extend(space.marks.iter().map(|mark| mark.address));
-        let axis = Axis::new(points, |stretch| {
-            if things().any(|range| range.overlaps(stretch)) {
-                Content::Thing
-            } else if memory().any(|range| range.overlaps(stretch)) {
-                Content::Memory
-            } else {
-                Content::Nothing
-            }
-        });
-        Layout { axis }
+        let places = space.places.iter().map(|place| place.range);
+        let things: Vec<Range> =
+            places.chain(space.stretches.iter().map(|stretch| stretch.range)).collect();
+        let marks: Vec<u64> = space.marks.iter().map(|mark| mark.address).collect();
+        Layout { axis: Axis::through(&things, &space.memory, &marks) }
     }
 
     /// Upper edge and height of a range.

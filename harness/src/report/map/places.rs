@@ -8,16 +8,14 @@ use crate::machine::PAGE;
 use crate::oracle::{Loaded, Subject};
 use crate::range::Range;
 use crate::reference::{self, Passed};
+use crate::report::picture::{PHYSICAL_BITS, worth_showing};
 use crate::report::size::size;
 
 /// More of each are only counted.
 const MOST_OBJECTS: usize = 14;
-const MOST_REGIONS: usize = 14;
 const MOST_MARKS: usize = 8;
 /// A phase is drawn in so many pieces at most.
 const MOST_STRETCHES: usize = 8;
-/// Physical addresses of x86 have at most so many bits.
-const PHYSICAL_BITS: u32 = 52;
 
 /// Something that has a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +96,7 @@ impl Space {
             places.iter().any(|place| place.range.overlaps(range))
                 || stretches.iter().any(|stretch| stretch.range.overlaps(range))
         };
-        let memory = regions(&report.case.memory, holds);
+        let memory = worth_showing(&report.case.memory, holds);
         for (count, what) in [
             (theirs.len(), "objects of the loader"),
             (report.case.memory.len() - memory.len(), "regions of the memory map"),
@@ -178,18 +176,6 @@ fn marks(report: &MapReport) -> (Vec<Mark>, usize) {
         }
     }
     (marks, beyond)
-}
-
-/// The regions worth showing: those in which something lies, then the largest.
-fn regions(memory: &[MemoryEntry], holds: impl Fn(Range) -> bool) -> Vec<MemoryEntry> {
-    let mut regions: Vec<MemoryEntry> = memory.to_vec();
-    regions.sort_by_key(|entry| {
-        let range = entry.range();
-        (!holds(range), std::cmp::Reverse(range.len()), range.start)
-    });
-    regions.truncate(MOST_REGIONS);
-    regions.sort_by_key(|entry| (entry.start, entry.end));
-    regions
 }
 
 /// Changed pages in few stretches: gaps between them are passed over, the smallest first.

@@ -2,6 +2,7 @@
 //! An axis of addresses that shows a page and a terabyte on the same picture: each stretch between two points of interest
 //! is drawn as high as the logarithm of its length, and where nothing is, the axis is broken.
 
+use crate::case::MemoryEntry;
 use crate::range::Range;
 
 /// Height of a stretch in which nothing is, with the sign that the axis is broken there.
@@ -12,7 +13,7 @@ const MEMORY: (f64, f64) = (12.0, 20.0);
 
 /// What a stretch of addresses holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+enum Content {
     /// Something that the picture shows.
     Thing,
     /// Memory, but nothing in it.
@@ -31,8 +32,23 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// An axis through the ends of all `things` and of all `memory`, and through `marks`.
+    pub fn through(things: &[Range], memory: &[MemoryEntry], marks: &[u64]) -> Axis {
+        let memory: Vec<Range> = memory.iter().map(MemoryEntry::range).collect();
+        let ends = things.iter().chain(&memory).flat_map(|range| [range.start, range.end]);
+        Axis::new(ends.chain(marks.iter().copied()).collect(), |stretch| {
+            if things.iter().any(|range| range.overlaps(stretch)) {
+                Content::Thing
+            } else if memory.iter().any(|range| range.overlaps(stretch)) {
+                Content::Memory
+            } else {
+                Content::Nothing
+            }
+        })
+    }
+
     /// An axis through `points`, in any order; `content` says what is between two of them.
-    pub fn new(mut points: Vec<u64>, content: impl Fn(Range) -> Content) -> Axis {
+    fn new(mut points: Vec<u64>, content: impl Fn(Range) -> Content) -> Axis {
         points.sort_unstable();
         points.dedup();
         let mut y = 0.0;

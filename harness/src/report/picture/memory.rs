@@ -1,7 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Kinds of memory in words, and their classes in the style sheets.
+//! The memory map: which regions are worth showing, what their kinds are called, and their classes in the style sheets.
 
-use crate::case::MemoryKind;
+use std::cmp::Reverse;
+
+use crate::case::{MemoryEntry, MemoryKind};
+use crate::range::Range;
+
+/// Physical addresses of x86 have at most so many bits.
+pub const PHYSICAL_BITS: u32 = 52;
+/// More regions of the memory map are only counted.
+const MOST_REGIONS: usize = 14;
+
+/// The regions worth showing, by address: those that hold something, then the largest.
+pub fn worth_showing(memory: &[MemoryEntry], holds: impl Fn(Range) -> bool) -> Vec<MemoryEntry> {
+    let mut regions: Vec<MemoryEntry> =
+        memory.iter().filter(|entry| !entry.range().is_empty()).copied().collect();
+    regions.sort_by_key(|entry| {
+        let range = entry.range();
+        (!holds(range), Reverse(range.len()), range.start)
+    });
+    regions.truncate(MOST_REGIONS);
+    regions.sort_by_key(|entry| (entry.start, entry.end));
+    regions
+}
 
 /// The class of a kind of memory in the style sheet.
 pub fn memory_class(kind: MemoryKind) -> &'static str {

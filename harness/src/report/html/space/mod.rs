@@ -11,7 +11,7 @@ use self::thing::{Kind, Mark, Space, Thing};
 use crate::case::Case;
 use crate::range::Range;
 use crate::record::{CaseRecord, Facts};
-use crate::report::picture::{Axis, Content, memory_class, memory_words, spread, tenths, thinned};
+use crate::report::picture::{Axis, memory_class, memory_words, spread, tenths, thinned};
 use crate::report::size::size;
 
 const WIDTH: f64 = 420.0;
@@ -62,24 +62,17 @@ pub fn picture(id: &str, title: &str, facts: &Facts, record: &CaseRecord, case: 
     }
 }
 
-/// An axis through the ends of all that is shown.
+/// An axis through the ends of all that is shown; what is wrong inside of that has no say.
 fn axis(space: &Space) -> Axis {
-    let things = || space.things.iter().map(|thing| thing.range);
-    let memory = || space.memory.iter().map(|entry| entry.range());
-    let mut points: Vec<u64> =
-        things().chain(memory()).flat_map(|range| [range.start, range.end]).collect();
-    let (low, high) = (points.iter().min().copied(), points.iter().max().copied());
-    let known = Range::new(low.unwrap_or(0), high.unwrap_or(0));
-    points.extend(space.marks.iter().map(|mark| mark.address).filter(|at| !known.contains(*at)));
-    Axis::new(points, |stretch| {
-        if things().any(|range| range.overlaps(stretch)) {
-            Content::Thing
-        } else if memory().any(|range| range.overlaps(stretch)) {
-            Content::Memory
-        } else {
-            Content::Nothing
-        }
-    })
+    let things: Vec<Range> = space.things.iter().map(|thing| thing.range).collect();
+    let memory = space.memory.iter().map(|entry| entry.range());
+    let shown = things.iter().copied().chain(memory);
+    let known =
+        shown.reduce(|all, range| Range::new(all.start.min(range.start), all.end.max(range.end)));
+    let outside = |at: &u64| known.is_none_or(|known| !known.contains(*at));
+    let marks = space.marks.iter().map(|mark| mark.address).filter(outside);
+    let marks: Vec<u64> = marks.collect();
+    Axis::through(&things, &space.memory, &marks)
 }
 
 /// The strip of the memory map, with a word in each region that is high enough.

@@ -5,15 +5,12 @@ use crate::case::{Case, MemoryEntry, SETUP_DATA_HEADER};
 use crate::machine::PAGE;
 use crate::range::Range;
 use crate::record::{CaseRecord, Facts, Found};
+use crate::report::picture::{PHYSICAL_BITS, worth_showing};
 
 /// More nodes of setup_data are only counted.
 const MOST_NODES: usize = 4;
-/// More regions of the memory map are only counted.
-const MOST_REGIONS: usize = 14;
 /// More wrong places are only counted.
 const MOST_MARKS: usize = 4;
-/// Physical addresses of x86 have at most so many bits.
-const PHYSICAL_BITS: u32 = 52;
 
 /// What something is, for its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +72,10 @@ impl Space {
             left_out.extend((all > most).then(|| (all - most, what)));
         };
         let things = things(facts, record, case);
+        let holds = |range: Range| things.iter().any(|thing| thing.range.overlaps(range));
+        let memory = worth_showing(&case.memory, holds);
         count(case.setup_data.len(), MOST_NODES, "nodes of setup_data");
-        count(case.memory.len(), MOST_REGIONS, "regions of the memory map");
+        count(case.memory.len(), memory.len(), "regions of the memory map");
         let physical = |mark: &Mark| mark.address < 1 << PHYSICAL_BITS;
         let (mut marks, mut beyond): (Vec<Mark>, Vec<Mark>) =
             marks(&record.judgement.findings).into_iter().partition(physical);
@@ -84,7 +83,7 @@ impl Space {
         count(beyond.len(), MOST_MARKS, "wrong addresses");
         marks.truncate(MOST_MARKS);
         beyond.truncate(MOST_MARKS);
-        Space { memory: regions(&case.memory, &things), things, marks, beyond, left_out }
+        Space { memory, things, marks, beyond, left_out }
     }
 }
 
@@ -134,18 +133,4 @@ fn marks(findings: &[Found]) -> Vec<Mark> {
     marks.dedup_by_key(|mark| mark.address);
     marks.sort_by_key(|mark| mark.known);
     marks
-}
-
-/// The regions worth showing: those in which something lies, then the largest.
-fn regions(memory: &[MemoryEntry], things: &[Thing]) -> Vec<MemoryEntry> {
-    let holds = |range: Range| things.iter().any(|thing| thing.range.overlaps(range));
-    let mut regions: Vec<MemoryEntry> =
-        memory.iter().filter(|entry| !entry.range().is_empty()).copied().collect();
-    regions.sort_by_key(|entry| {
-        let range = entry.range();
-        (!holds(range), std::cmp::Reverse(range.len()), range.start)
-    });
-    regions.truncate(MOST_REGIONS);
-    regions.sort_by_key(|entry| (entry.start, entry.end));
-    regions
 }
