@@ -213,12 +213,14 @@ impl NightlyProgress for Progress {
     }
 
     fn image_done(&self, image: &ImageDone) {
-        let ImageDone { name, failure, cases, diverging, not_judged } = image;
+        let ImageDone { name, failure, cases, diverging, known, not_judged } = image;
         let text = match (failure, diverging, not_judged) {
             (Some(failure), ..) => format!("{name}: {failure}"),
             (None, 0, 0) => format!("{name}: {cases} of {cases} cases conform"),
             (None, 0, doubts) => format!("{name}: {doubts} of {cases} cases cannot be judged"),
-            (None, diverging, _) => format!("{name}: {diverging} of {cases} cases diverge"),
+            (None, diverging, _) => {
+                format!("{name}: {}", report::diverging(*cases, *diverging, *known))
+            }
         };
         // Without a terminal there is no bar, and a log should show that something happens.
         if self.0.is_hidden() {

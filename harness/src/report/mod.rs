@@ -38,4 +38,5 @@ pub use map::{MapReport, map};
 pub use mutate::MutationReport;
 pub use profile::{call_tree_text, chrome_trace, flame_graph, folded_stacks};
 pub use regression::regression;
+pub use text::diverging;
 pub use trend::trend;

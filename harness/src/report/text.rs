@@ -119,12 +119,7 @@ fn details(text: &mut String, image: &ImageRecord) {
         lines.push(format!("not predicted in {} cases: {first}", open.len()));
     }
     if summary.diverging > 0 {
-        let known = match summary.known {
-            0 => String::new(),
-            known if known == summary.diverging => ", all in known ways".into(),
-            known => format!(", {known} of them in known ways only"),
-        };
-        lines.push(format!("{} of {} cases diverge{known}", summary.diverging, summary.cases));
+        lines.push(diverging(summary.cases, summary.diverging, summary.known));
         lines.extend(by_rule(image));
     }
     if let Some(shrunk) = &image.shrunk {
@@ -145,6 +140,16 @@ fn details(text: &mut String, image: &ImageRecord) {
         lines.push(format!("{} not run: the time was used up", count(image.not_run, "case")));
     }
     list(text, &image.title(), lines);
+}
+
+/// How many cases diverge, and in how many of them all that is wrong is known.
+pub fn diverging(cases: usize, diverging: usize, known: usize) -> String {
+    let known = match known {
+        0 => String::new(),
+        known if known == diverging => ", all in known ways".into(),
+        known => format!(", {known} of them in known ways only"),
+    };
+    format!("{diverging} of {cases} cases diverge{known}")
 }
 
 /// A headed list, unless it is empty.

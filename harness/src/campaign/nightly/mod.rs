@@ -88,6 +88,8 @@ pub struct ImageDone {
     pub cases: usize,
     /// Of them, those that diverge, known issues included.
     pub diverging: usize,
+    /// Of these, those in which all that is wrong is a known issue.
+    pub known: usize,
     /// Those that could not be judged.
     pub not_judged: usize,
 }
