@@ -180,7 +180,7 @@ mod tests {
             run.found(Rule::Ports).into_iter().find(text).map(|found| found.1)
         };
         let due = "\n\nKASLR disabled: 'nokaslr' on cmdline.\n\n\
-            \n\nDestination address too large\n\n\n\n -- System halted";
+            \n\nDestination address too large\n\n -- System halted";
         assert_eq!(told(900, due), None);
         let twice = format!("\n\nKASLR disabled: 'nokaslr' on cmdline.\n\n{due}");
         assert_eq!(

@@ -79,7 +79,7 @@ impl HandOver {
 
 /// All that is printed by a stub that has looked for a place, and then stops (arch/x86/boot/compressed/error.c).
 fn refusal(page: &Page) -> String {
-    format!("{}\n\n{TOO_LARGE}\n\n\n\n -- System halted", page.said())
+    format!("{}\n\n{TOO_LARGE}\n\n -- System halted", page.said())
 }
 
 /// `init_unaccepted_memory()`: whether there is no table of memory that the stub would have to accept.
@@ -215,7 +215,7 @@ mod tests {
             known.refusal.as_deref(),
             Some(
                 "\n\nKASLR disabled: 'nokaslr' on cmdline.\n\n\
-                 \n\nDestination address too large\n\n\n\n -- System halted"
+                 \n\nDestination address too large\n\n -- System halted"
             )
         );
         let known = after(&verbose(WordSize::Bits64), &memory(80), unmoved);

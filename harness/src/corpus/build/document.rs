@@ -20,6 +20,9 @@ pub struct SourceSpec {
     pub suites: Vec<Name>,
     /// The package that holds the source.
     pub package: Name,
+    /// Variables for make, for all variants.
+    #[serde(default)]
+    pub make: BTreeMap<String, String>,
 }
 
 /// One kind of configuration, for several series and word sizes.

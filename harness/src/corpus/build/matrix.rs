@@ -109,6 +109,9 @@ impl Matrix {
             if source.suites.is_empty() {
                 return refuse(format!("`source.\"{series}\".suites` names no suite"));
             }
+            if let Some(problem) = no_variable(&source.make) {
+                return refuse(format!("`source.\"{series}\"`: {problem}"));
+            }
         }
         let mut families: Vec<Family> = Vec::new();
         for variant in &document.variants {
@@ -137,7 +140,7 @@ impl Matrix {
                         description: variant.description.clone(),
                         config: config.clone(),
                         compiler: variant.compiler,
-                        make: variant.make.clone(),
+                        make: source.make.clone().into_iter().chain(variant.make.clone()).collect(),
                         compressors: variant.compressors.clone(),
                     };
                     if families.iter().any(|other| other.name == family.name) {
@@ -209,10 +212,15 @@ fn problem_of(variant: &Variant) -> Option<String> {
         }
         seen.push(*compressor);
     }
+    no_variable(&variant.make)
+}
+
+/// What make could not be told.
+fn no_variable(make: &BTreeMap<String, String>) -> Option<String> {
     let named = |name: &str| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
-    let name = variant.make.keys().find(|name| !named(name))?;
+    let name = make.keys().find(|name| !named(name))?;
     Some(format!("`make` sets `{name}`, expected the name of a variable"))
 }
 
@@ -293,6 +301,10 @@ mod tests {
             (with("\"gzip\"", "\"xz\""), "`compressors` names xz twice"),
             (with("\"kaslr\"", "\"no-such\""), "corpus/config/no-such.config: "),
             (with("[[variant]]", "[[variant]]\nmake = { \"A B\" = \"\" }"), "`make` sets `A B`"),
+            (
+                SOURCES.replacen("[\"sid\"]", "[\"sid\"]\nmake = { \"A=\" = \"\" }", 1) + BASE,
+                "`source.\"7.2\"`: `make` sets `A=`",
+            ),
             ([SOURCES, BASE, BASE].concat(), "`variant`: two make a `7.2-x86_64-base`"),
             (SOURCES.replacen("[\"sid\"]", "[]", 1) + BASE, "`source.\"7.2\".suites` names no"),
             (SOURCES.replacen('1', "2", 1) + BASE, "m.toml: schema: expected 1, found 2"),
@@ -300,6 +312,21 @@ mod tests {
             let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains(expected), "{expected:?} is not in {error:?}");
         }
+    }
+
+    #[test]
+    fn make_is_told_what_the_series_and_the_variant_say_and_the_variant_wins() {
+        let sources =
+            SOURCES.replacen("[\"sid\"]", "[\"sid\"]\nmake = { A = \"1\", B = \"1\" }", 1);
+        let variant =
+            BASE.replacen("[[variant]]", "[[variant]]\nmake = { B = \"2\", C = \"2\" }", 1);
+        let matrix = parse(&[sources, variant].concat()).unwrap();
+        let make = |series: &str| {
+            let family = &matrix.select(&[series.to_owned()]).unwrap()[0].family;
+            family.make.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>()
+        };
+        assert_eq!(make("7.2"), "A=1 B=2 C=2 ");
+        assert_eq!(make("6.1"), "B=2 C=2 ");
     }
 
     #[test]

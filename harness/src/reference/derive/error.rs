@@ -9,10 +9,11 @@ pub enum DeriveError {
     /// The file itself.
     #[error(transparent)]
     File(#[from] VmlinuxError),
-    /// It was linked without `--emit-relocs`, or they were stripped.
+    /// It was linked without `--emit-relocs`, or they were stripped: builds of 6.5 to 6.14 do that, and leave those of
+    /// sections with unusual names (arch/x86/Makefile.postlink).
     #[error(
-        "it has no relocations of loaded sections: expected a vmlinux as it is linked (up to 6.14), \
-         or vmlinux.unstripped (from 6.15 on)"
+        "it has no relocations of .text: expected a vmlinux as it is linked (up to 6.4; up to 6.14 if built with \
+         `make cmd_strip_relocs=true`), or vmlinux.unstripped (from 6.15 on)"
     )]
     NoRelocations,
     /// A type that no stub could apply.

@@ -26,6 +26,8 @@ use crate::vmlinux::{RelocsOf, Vmlinux};
 const MAP: u64 = 0xffff_ffff_8000_0000;
 /// More entries than this are no kernel's.
 const MAX_ENTRIES: usize = 1 << 23;
+/// The section whose relocations are there if any are: `ld --emit-relocs` leaves them for every kernel's.
+const TEXT: &str = ".text";
 /// The per-cpu section up to 6.14, where it is linked at 0 on x86_64.
 const PER_CPU: &str = ".data..percpu";
 
@@ -73,7 +75,7 @@ impl Derived {
     /// The file has no relocations, or one that cannot be: what makes relocs.c stop, but for absolute symbols.
     pub fn new(vmlinux: &Vmlinux) -> Result<Derived, DeriveError> {
         let sections = vmlinux.reloc_sections();
-        if sections.is_empty() {
+        if !sections.iter().any(|relocs| vmlinux.is_section(relocs.target, TEXT)) {
             return Err(DeriveError::NoRelocations);
         }
         let per_cpu = per_cpu(vmlinux)?;

@@ -250,7 +250,11 @@ fn fields_that_no_entry_can_name_are_refused() {
 #[test]
 fn a_file_without_relocations_is_told_from_one_with_none_to_apply() {
     let (elf, ..) = kernel(true);
-    assert!(complaint(&elf).contains("it has no relocations of loaded sections"));
+    assert!(complaint(&elf).contains("it has no relocations of .text"));
+    let (mut elf, _, foo) = kernel(true);
+    let odd = elf.section(Sec::data("runtime_ptr_x", 0x10));
+    elf.reloc(odd, 0, X64, foo);
+    assert!(complaint(&elf).contains("it has no relocations of .text"), "stripped by name");
     let (mut elf, text, foo) = kernel(true);
     elf.reloc(text, 0, PC32, foo);
     assert!(entries(&elf).is_empty());
