@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The CPU at the hand-off: target, boot_params, segments, descriptor tables, flags, control registers
+//! The CPU at the hand-off: target, boot_params, selectors, flags, control registers
 //! (the entry conditions of arch/x86/kernel/head_32.S and head_64.S; boot.rst).
 
 use super::landing::Landing;
 use super::scene::Scene;
-use super::{Finding, Rule, Subject};
+use super::{Finding, Rule};
 use crate::image::WordSize;
-use crate::machine::{BOOT_CS, BOOT_DS, CR0_PG, CR4_LA57, CR4_PAE, EFER_LMA, Outcome, Table};
-use crate::range::Range;
-use crate::reference::Placement;
+use crate::machine::{BOOT_CS, BOOT_DS, CR0_PG, CR4_LA57, CR4_PAE, EFER_LMA};
 
 const CR0_PE: u64 = 1;
 const FLAG_INTERRUPT: u64 = 1 << 9;
 const FLAG_DIRECTION: u64 = 1 << 10;
 const SEGMENTS: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
-/// The first release whose stub loads its own GDT after it has moved.
-const OWN_GDT: (u32, u32) = (5, 7);
 
 /// Judges the registers with which control left the stub.
 pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
-    let Scene { subject, setup, outcome, placement, .. } = scene;
+    let Scene { subject, setup, outcome, .. } = scene;
     let registers = &outcome.registers;
     let mut findings = Vec::new();
     let mut expect = |place: &str, expected: u64, actual: u64| {
@@ -69,42 +65,12 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
             ));
         }
     }
-    findings.extend(tables(subject, outcome, placement));
-    findings
-}
-
-/// The GDT is the one of the stub's copy, the IDT as well or none at all: the original may be overwritten.
-fn tables(subject: &Subject, outcome: &Outcome, placement: &Placement) -> Vec<Finding> {
-    let Some(copy) = outcome.code.iter().max_by_key(|range| (range.len(), range.start)) else {
-        return Vec::new();
-    };
-    let copy = Range::new(placement.copy.unwrap_or(copy.start), placement.window.end);
-    let inside = |table: Table| copy.covers(Range::sized(table.base, u64::from(table.limit) + 1));
-    let finding = |name: &str, table: Table| Finding {
-        address: Some(table.base),
-        ..Finding::new(
-            Rule::HandOff,
-            name,
-            format!("a table inside the stub's copy {copy}"),
-            format!("{} bytes at {:#x}", u64::from(table.limit) + 1, table.base),
-        )
-    };
-    let mut findings = Vec::new();
-    let owns_gdt = subject.image.vintage().is_none()
-        && subject.image.release().is_none_or(|r| (r.major, r.minor) >= OWN_GDT);
-    if owns_gdt && !inside(outcome.registers.gdtr) {
-        findings.push(finding("gdtr", outcome.registers.gdtr));
-    }
-    let idt = outcome.registers.idtr;
-    if idt.limit != 0 && !inside(idt) {
-        findings.push(finding("idtr", idt));
-    }
     findings
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Run, STUB, image};
+    use super::super::testing::{Run, image};
     use super::*;
     use crate::case::Case;
     use crate::machine::Registers;
@@ -180,46 +146,5 @@ mod tests {
         let run = Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0no5lvl\0"), case);
         let found = run.found(Rule::HandOff);
         assert_eq!(found, [("cr4.LA57".to_owned(), "0x0".to_owned())]);
-    }
-
-    #[test]
-    fn descriptor_tables_lie_in_the_stubs_copy() {
-        let run = Run::new(WordSize::Bits64);
-        let window = run.scene().placement.window;
-        let copy = window.end - STUB;
-        let at = |base, limit| Table { base, limit };
-        for (table, inside) in [
-            (at(copy, 0x2f), true),
-            (at(copy - 1, 0x2f), false),
-            (at(window.end - 0x30, 0x2f), true),
-            (at(window.end - 0x2f, 0x2f), false),
-            (at(window.end, 0x2f), false),
-        ] {
-            let mut run = Run::new(WordSize::Bits64);
-            run.outcome.registers.gdtr = table;
-            let bytes = format!("48 bytes at {:#x}", table.base);
-            let expected = [("gdtr".to_owned(), bytes.clone())];
-            assert_eq!(run.found(Rule::HandOff), expected[..usize::from(!inside)], "{table:x?}");
-            let found = run.judge().findings;
-            assert!(found.iter().all(|found| found.address == Some(table.base)));
-            run = Run::new(WordSize::Bits64);
-            run.outcome.registers.idtr = table;
-            let expected = [("idtr".to_owned(), bytes)];
-            assert_eq!(run.found(Rule::HandOff), expected[..usize::from(!inside)], "{table:x?}");
-        }
-        let mut none = Run::new(WordSize::Bits64);
-        none.outcome.registers.idtr = at(0x1234, 0);
-        assert_eq!(none.said(), [] as [&str; 0], "an IDT without a gate is none");
-    }
-
-    #[test]
-    fn stubs_before_5_7_keep_the_loaders_gdt() {
-        for (release, places) in [("5.6.19", &[][..]), ("5.7.0", &["gdtr"]), ("6.0.0", &["gdtr"])] {
-            let image = image(WordSize::Bits64, release, "nokaslr\0");
-            let mut run = Run::of(image, Case::default());
-            run.outcome.registers.gdtr.base = 0x3_0000;
-            let found = run.found(Rule::HandOff);
-            assert_eq!(found.iter().map(|found| &found.0).collect::<Vec<_>>(), places);
-        }
     }
 }

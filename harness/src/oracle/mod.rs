@@ -4,10 +4,12 @@
 //! One file per rule; each returns findings and knows nothing of the others.
 
 mod boot_params;
+mod descriptors;
 mod ending;
 mod finding;
 mod footprint;
 mod handoff;
+mod header;
 mod invariance;
 mod landing;
 mod loaded;
@@ -118,6 +120,9 @@ pub fn judge(subject: &Subject, case: &Case, setup: &Setup, outcome: &Outcome) -
 
 fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
     judgement.unpredicted = scene.unpredicted();
+    if let Ok(model) = &scene.subject.model {
+        judgement.not_judged.extend(model.gap().map(str::to_owned));
+    }
     match ending::judge(scene) {
         Ok(ending) => {
             judgement.refused = ending::refused(scene);
@@ -146,6 +151,7 @@ fn judge_kernel(judgement: &mut Judgement, scene: &Scene) {
         placement::judge(scene, landing),
         room::judge(scene, landing),
         handoff::judge(scene, landing),
+        descriptors::judge(scene),
         page_tables::judge(scene, landing),
         trampoline::judge(scene),
         boot_params::judge(scene),
@@ -164,9 +170,9 @@ fn judge_kernel(judgement: &mut Judgement, scene: &Scene) {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::Run;
+    use super::testing::{Run, fixture};
     use super::*;
-    use crate::image::WordSize;
+    use crate::image::{Image, WordSize};
 
     #[test]
     fn any_finding_decides_and_doubts_come_next() {
@@ -193,5 +199,20 @@ mod tests {
         assert_eq!((judgement.landing, judgement.kernel, judgement.refused), (None, None, false));
         assert_eq!(judgement.findings.len(), 1);
         assert!(!Run::new(WordSize::Bits64).judge().refused);
+    }
+
+    #[test]
+    fn a_stub_that_starts_in_an_unknown_way_cannot_be_judged() {
+        let mut run = Run::new(WordSize::Bits64);
+        assert_eq!(run.judge().verdict(), Verdict::Conforms);
+        // As the fixture is without start-up code.
+        let image = Image::parse(fixture(WordSize::Bits64, "6.1.192", "nokaslr\0").build());
+        run.subject = Subject::new(image.unwrap()).unwrap();
+        let doubts = run.judge().not_judged;
+        assert!(doubts[0].starts_with("the stub's start-up code is not known"), "{doubts:?}");
+        // Of older stubs nothing of the kind is asked.
+        let image = Image::parse(fixture(WordSize::Bits64, "5.9.16", "nokaslr\0").build());
+        run.subject = Subject::new(image.unwrap()).unwrap();
+        assert_eq!(run.judge().not_judged, [] as [&str; 0]);
     }
 }

@@ -3,11 +3,12 @@
 //! address to itself (arch/x86/boot/compressed/ident_map_64.c; boot.rst, "64-bit Boot Protocol").
 
 use super::landing::Landing;
-use super::scene::Scene;
+use super::loaded::Loaded;
+use super::scene::{Scene, inputs};
 use super::{Finding, Rule, Subject};
 use crate::case::{Case, objects};
 use crate::image::WordSize;
-use crate::machine::{Access, Miss, Outcome, PAGE, Paging};
+use crate::machine::{Access, Miss, Outcome, PAGE, Paging, Step};
 use crate::range::Range;
 use crate::reference::Placement;
 
@@ -28,12 +29,33 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
     let registers = &outcome.registers;
     let paging =
         Paging { cr0: registers.cr0, cr3: registers.cr3, cr4: registers.cr4, efer: registers.efer };
-    let mut findings: Vec<Finding> = needed(subject, case, placement, landing)
-        .into_iter()
-        .filter_map(|(what, range)| unmapped(outcome, &paging, what, range))
+    let needed = needed(subject, case, placement, landing);
+    let mut findings: Vec<Finding> = needed
+        .iter()
+        .filter_map(|(what, range)| unmapped(outcome, &paging, what, *range))
         .collect();
-    findings.extend(top_level(outcome, placement));
+    let cr3 = top_level(outcome, placement);
+    if findings.is_empty() && cr3.is_none() && !switched(scene) && since(subject, MAPS_ON_DEMAND) {
+        findings.extend(strange(outcome, placement, &paging, &needed));
+    }
+    findings.extend(cr3);
     findings
+}
+
+/// Whether the stub is of this release or of a later one, as far as that is known.
+fn since(subject: &Subject, version: (u32, u32)) -> bool {
+    subject.image.release().is_none_or(|release| (release.major, release.minor) >= version)
+}
+
+/// Whether the number of levels was changed that the loader had: what is below the top is the loader's then.
+fn switched(scene: &Scene) -> bool {
+    let memory = Loaded(scene.setup);
+    let entered = inputs(scene.setup, &memory);
+    !entered.entered_at_32_bits
+        && scene
+            .paging
+            .as_ref()
+            .is_ok_and(|paging| paging.five_levels != entered.entered_with_five_levels)
 }
 
 /// What the kernel touches first.
@@ -43,10 +65,8 @@ fn needed(
     placement: &Placement,
     landing: Landing,
 ) -> Vec<(&'static str, Range)> {
-    let release = subject.image.release().map(|release| (release.major, release.minor));
-    let since = |version| release.is_none_or(|release| release >= version);
     let mut needed = vec![("kernel", Range::sized(landing.output, subject.moved.len() as u64))];
-    if !since(MAPS_ON_DEMAND) {
+    if !since(subject, MAPS_ON_DEMAND) {
         return needed;
     }
     // The descriptor table that is in force lies in the stub's copy.
@@ -54,7 +74,7 @@ fn needed(
     needed.extend(objects(case).iter().filter_map(|object| match object.what {
         "boot_params" => Some((object.what, object.range)),
         "command line" => Some((object.what, Range::sized(object.range.start, COMMAND_LINE))),
-        "setup_data" if since(MAPS_SETUP_DATA) => Some((object.what, object.range)),
+        "setup_data" if since(subject, MAPS_SETUP_DATA) => Some((object.what, object.range)),
         _ => None,
     }));
     needed
@@ -97,15 +117,38 @@ fn unmapped(
 /// The tables are the stub's own: what the loader or a trampoline left may be overwritten at any time.
 fn top_level(outcome: &Outcome, placement: &Placement) -> Option<Finding> {
     const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-    let table = Range::sized(outcome.registers.cr3 & ADDRESS, PAGE);
+    foreign("cr3", outcome.registers.cr3 & ADDRESS, placement)
+}
+
+/// The first table below the top that is not the stub's own, on the way to the ends of what the kernel needs.
+fn strange(
+    outcome: &Outcome,
+    placement: &Placement,
+    paging: &Paging,
+    needed: &[(&'static str, Range)],
+) -> Option<Finding> {
+    let ends = needed.iter().flat_map(|(what, range)| {
+        let last = range.end.saturating_sub(1).max(range.start);
+        [(what, range.start), (what, last)]
+    });
+    ends.into_iter().find_map(|(what, address)| {
+        let mut tables = Vec::new();
+        let step = |step: Step| tables.push(step.slot & !(PAGE - 1));
+        paging.walk_telling(&outcome.ram, address, Access::Read, step).ok()?;
+        tables.into_iter().find_map(|table| foreign(what, table, placement))
+    })
+}
+
+/// A page table outside of the stub's copy.
+fn foreign(place: &str, table: u64, placement: &Placement) -> Option<Finding> {
     let own = Range::new(placement.copy?, placement.window.end);
-    (!own.covers(table)).then(|| Finding {
-        address: Some(table.start),
+    (!own.covers(Range::sized(table, PAGE))).then(|| Finding {
+        address: Some(table),
         ..Finding::new(
             Rule::PageTables,
-            "cr3",
+            place,
             format!("a table inside the stub's copy {own}"),
-            format!("{:#x}", table.start),
+            format!("{table:#x}"),
         )
     })
 }
@@ -229,8 +272,22 @@ mod tests {
             run.outcome.registers.cr3 = to | 0x18;
             let expected = one("cr3", &format!("{to:#x}"));
             assert_eq!(run.found(Rule::PageTables), expected[..usize::from(!own)]);
-            assert!(run.judge().findings.iter().all(|found| found.address == Some(to)));
+            let findings = run.judge().findings.into_iter();
+            let mut findings = findings.filter(|found| found.rule == Rule::PageTables);
+            assert!(findings.all(|found| found.address == Some(to)));
             run = self::run("6.1.192");
+        }
+    }
+
+    #[test]
+    fn tables_below_the_top_are_its_own_as_well() {
+        for (release, expected) in [("5.10.0", one("kernel", "0x50000")), ("5.9.0", Vec::new())] {
+            let mut run = run(release);
+            let top = run.outcome.registers.cr3;
+            let lowest = run.outcome.ram.slice(top + 2 * PAGE, PAGE as usize).unwrap().to_vec();
+            run.write(0x5_0000, &lowest);
+            run.write(top + PAGE, &0x5_0003u64.to_le_bytes());
+            assert_eq!(run.found(Rule::PageTables), expected);
         }
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The kernel's segments, before anything runs: linked for the address that the header promises, each at the same
-//! distance between its virtual and its physical address, none over another.
+//! The kernel's segments, before anything runs: each at the same distance between its virtual and its physical address,
+//! none over another.
 
 use memchr::memmem;
 
@@ -16,7 +16,7 @@ const LARGE_PAGE: u64 = 2 << 20;
 
 /// Judges the segments of `kernel`.
 pub fn judge(image: &Image, kernel: &Kernel, link: Link) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = link_address(image, link).into_iter().collect();
+    let mut findings = Vec::new();
     let displaced: Vec<Finding> = kernel
         .segments
         .iter()
@@ -42,12 +42,6 @@ fn alignment(image: &Image, segments: &[Segment]) -> Option<Finding> {
     let expected = format!("p_align a multiple of {LARGE_PAGE:#x}");
     let actual = format!("{:#x}", segment.align);
     Some(Finding::new(Rule::Placement, format!("segment {index}"), expected, actual))
-}
-
-fn link_address(image: &Image, link: Link) -> Option<Finding> {
-    let promised = image.header().pref_address.filter(|promised| *promised != link.physical)?;
-    let expected = format!("{:#x}, which the kernel is linked for", link.physical);
-    Some(Finding::new(Rule::Placement, "pref_address", expected, format!("{promised:#x}")))
 }
 
 fn distance(index: usize, segment: &Segment, link: Link) -> Option<Finding> {
@@ -122,18 +116,6 @@ mod tests {
         assert_eq!(overlap(&[at(0x2000), at(0x1000), at(0x3000)]), None);
         let found = overlap(&[at(0x3800), at(0x1000), at(0x3000)]).unwrap();
         assert_eq!((&found.place[..], &found.actual[..]), ("segment 0", "p_paddr 0x3800"));
-    }
-
-    #[test]
-    fn the_header_promises_the_address_that_the_kernel_is_linked_for() {
-        let mut run = Run::new(WordSize::Bits64);
-        assert_eq!(run.said(), [] as [&str; 0]);
-        run.subject.link.physical += 0x20_0000;
-        let found = link_address(&run.subject.image, run.subject.link).unwrap();
-        assert_eq!(
-            found.to_string(),
-            "placement: pref_address: expected 0x1200000, which the kernel is linked for, found 0x1000000"
-        );
     }
 
     #[test]

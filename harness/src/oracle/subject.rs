@@ -6,7 +6,7 @@ use crate::image::{Compression, Image, ImageError, Kernel, RelocTable, Segment, 
 use crate::reference::{Link, Model, ReferenceError, check_moves, moved};
 
 use super::second::{self, CompareError, Compared};
-use super::{Finding, invariance, segments, table};
+use super::{Finding, header, invariance, segments, table};
 use crate::vmlinux::Vmlinux;
 
 /// An image, ready to be judged.
@@ -68,7 +68,8 @@ impl Subject {
         image.require_relocatable()?;
         let kernel = image.kernel()?;
         let link = Link::new(&image, &kernel)?;
-        let mut image_findings = segments::judge(&image, &kernel, link);
+        let mut image_findings = header::judge(&image, &kernel, link);
+        image_findings.extend(segments::judge(&image, &kernel, link));
         image_findings.extend(table::judge(&image, &kernel, link));
         let model = Model::new(&image, &kernel, link);
         let Kernel { word, payload, entry, segments, table, .. } = kernel;

@@ -25,6 +25,19 @@ pub const INIT_SIZE: u64 = 8 * MIB;
 const STARTUP: &[u8] =
     b"\x8d\xa6\xe8\x01\x00\x00\xe8\x00\x00\x00\x00\x03\x9e\x60\x02\x00\x00\x81\xeb\x00\x00\x04\x00";
 
+/// What the stubs of both word sizes have for a descriptor table, code at 0x10, data at 0x18.
+pub const GDT: [[u64; 6]; 2] = [
+    [0, 0, 0x00cf_9a00_0000_ffff, 0x00cf_9200_0000_ffff, 0x0080_8900_0000_0000, 0],
+    [
+        0,
+        0x00cf_9a00_0000_ffff,
+        0x00af_9a00_0000_ffff,
+        0x00cf_9200_0000_ffff,
+        0x0080_8900_0000_0000,
+        0,
+    ],
+];
+
 /// RAM with the fill of [`Case::default`].
 static TILE: LazyLock<Tile> = LazyLock::new(|| Tile::new(Fill(0)).unwrap());
 
@@ -144,6 +157,7 @@ impl Run {
         registers.general[6] = self.setup.boot_params;
         registers.selectors = [BOOT_DS, BOOT_CS, BOOT_DS, BOOT_DS, 0, 0];
         registers.gdtr = Table { base: copy.start + 0x100, limit: 0x2f };
+        let gdt = GDT[usize::from(word == WordSize::Bits64)];
         registers.cr0 = 1;
         if word == WordSize::Bits64 {
             registers.cr0 |= CR0_PG;
@@ -152,6 +166,8 @@ impl Run {
             registers.cr3 = placement.window.end - 4 * PAGE;
             self.map_to_itself();
         }
+        let gdt: Vec<u8> = gdt.iter().flat_map(|entry| entry.to_le_bytes()).collect();
+        self.write(copy.start + 0x100, &gdt);
     }
 
     /// Shows a text on the screen, if there is one, and sends it to the serial port if that is in use.

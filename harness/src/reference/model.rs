@@ -107,6 +107,19 @@ impl Model {
         })
     }
 
+    /// What of the stub's start-up code is not as in any known release, if anything: nothing that hangs on it can be said.
+    pub fn gap(&self) -> Option<&'static str> {
+        if self.end.is_none() {
+            Some("the stub's start-up code is not known: where it copies itself to cannot be told")
+        } else if self.scratch.is_none() {
+            Some(
+                "the stub's start-up code is not known: what it leaves in boot_params cannot be told",
+            )
+        } else {
+            None
+        }
+    }
+
     /// Levels of page tables at the hand-off, and the trampoline by which they are changed.
     pub fn paging(&self, placement: &Placement, inputs: &Inputs) -> Result<Paging, String> {
         Started::page_tables(self, placement, inputs).map(|started| started.paging)
@@ -226,6 +239,17 @@ pub(super) mod samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn start_up_code_that_is_not_known_is_a_gap() {
+        let model = samples::model(WordSize::Bits64);
+        assert_eq!(model.gap(), None);
+        let gap = |model: Model| model.gap().unwrap().split_once(": ").unwrap().1;
+        let copy = gap(Model { end: None, ..model.clone() });
+        assert_eq!(copy, "where it copies itself to cannot be told");
+        let scratch = gap(Model { scratch: None, ..model });
+        assert_eq!(scratch, "what it leaves in boot_params cannot be told");
+    }
 
     #[test]
     fn what_an_image_says_of_handed_over_memory() {

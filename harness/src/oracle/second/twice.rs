@@ -173,12 +173,12 @@ mod tests {
     use crate::reference::Derived;
     use crate::vmlinux::fixture::{Elf, Sec};
 
-    /// A kernel with one address in .data+8, and what a linker would have written `by` higher.
+    /// A kernel with one address in .text+8, and what a linker would have written `by` higher.
     fn linked(by: u64) -> Vmlinux {
         let mut elf = Elf::new(true);
         elf.base += by;
         let mut bytes = [0; 0x20];
-        let data = elf.section(Sec::data(".data", 0));
+        let data = elf.section(Sec::data(".text", 0));
         bytes[8..16].copy_from_slice(&(elf.address(data) + 4).to_le_bytes());
         elf.fill(data, &bytes);
         let foo = elf.symbol("foo", elf.address(data), data);
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(twice, Twice { distance: 0x500_0000, bytes: 0x20, fields: 1, findings: vec![] });
         let found = judge(&low, &high, &RelocTable::default()).unwrap().findings;
         let [finding] = &found[..] else { panic!("{found:?}") };
-        assert_eq!(finding.place, "foo+0xb, .data");
+        assert_eq!(finding.place, "foo+0xb, .text");
         assert_eq!(finding.expected, "86, as linked there");
         assert_eq!(finding.actual, "81, relocated; no entry names this field");
         assert!(judge(&low, &low, &table).unwrap_err().to_string().contains("the same address"));
@@ -209,7 +209,7 @@ mod tests {
         table.groups[0].entries.push(0x8100_0010);
         let found = judge(&low, &high, &table).unwrap().findings;
         let [finding] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((&finding.place[..], finding.bytes), ("foo+0x10, .data", 8));
+        assert_eq!((&finding.place[..], finding.bytes), ("foo+0x10, .text", 8));
         assert!(finding.actual.ends_with("an entry names this field"), "{finding}");
     }
 
