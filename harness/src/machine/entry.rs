@@ -15,6 +15,11 @@ pub const BOOT_CS: u16 = 0x10;
 /// `__BOOT_DS`: a flat data segment in the loader's GDT (boot.rst).
 pub const BOOT_DS: u16 = 0x18;
 
+/// Machine checks are exceptions.
+pub const CR4_MCE: u64 = 1 << 6;
+/// Machine checks, global pages, SSE and its exceptions: what a 64-bit loader may have on, and firmware has.
+const CR4_OPEN: u64 = CR4_MCE | 1 << 7 | 1 << 9 | 1 << 10;
+
 const CR0_PE: u64 = 1;
 const CR0_ET: u64 = 1 << 4;
 const EFER_LME: u64 = 1 << 8;
@@ -31,9 +36,9 @@ pub fn enter<D>(uc: &mut Unicorn<D>, setup: &Setup) -> Result<(), uc_error> {
     match (setup.word, setup.mode) {
         (WordSize::Bits32, _) => uc.reg_write(CR0, CR0_PE | CR0_ET)?,
         (WordSize::Bits64, EntryMode::Protected) => leave_long_mode(uc)?,
-        (WordSize::Bits64, EntryMode::Long { page_tables, five_levels }) => {
+        (WordSize::Bits64, EntryMode::Long { page_tables, .. }) => {
             cpu::write_efer(uc, EFER_LME | EFER_LMA)?;
-            uc.reg_write(CR4, if five_levels { CR4_PAE | CR4_LA57 } else { CR4_PAE })?;
+            uc.reg_write(CR4, entry_cr4(setup))?;
             uc.reg_write(CR3, page_tables)?;
             uc.reg_write(CR0, CR0_PG | CR0_WP | CR0_ET | CR0_PE)?;
         }
@@ -49,6 +54,17 @@ pub fn enter<D>(uc: &mut Unicorn<D>, setup: &Setup) -> Result<(), uc_error> {
     }
     let boot_params = if setup.word == WordSize::Bits64 { RSI } else { ESI };
     uc.reg_write(boot_params, setup.boot_params)
+}
+
+/// CR4 as the loader leaves it: what its page tables need, and anything where the protocol is silent.
+pub fn entry_cr4(setup: &Setup) -> u64 {
+    match (setup.word, setup.mode) {
+        (WordSize::Bits64, EntryMode::Long { five_levels, .. }) => {
+            let open = setup.entry_state.registers.map_or(0, |seed| Fill(seed).word(0) & CR4_OPEN);
+            CR4_PAE | open | if five_levels { CR4_LA57 } else { 0 }
+        }
+        _ => 0,
+    }
 }
 
 /// Puts garbage into the general registers that the protocol leaves open.

@@ -6,11 +6,13 @@ use super::landing::Landing;
 use super::scene::Scene;
 use super::{Finding, Rule};
 use crate::image::WordSize;
-use crate::machine::{BOOT_CS, BOOT_DS, CR0_PG, CR4_LA57, CR4_PAE, EFER_LMA};
+use crate::machine::{BOOT_CS, BOOT_DS, CR0_PG, CR4_LA57, CR4_MCE, CR4_PAE, EFER_LMA, entry_cr4};
 
 const CR0_PE: u64 = 1;
 const FLAG_INTERRUPT: u64 = 1 << 9;
 const FLAG_DIRECTION: u64 = 1 << 10;
+/// A release whose stub switches all of CR4 off but page tables and machine checks; 5.10 does not.
+const CLEARS_CR4: (u32, u32) = (6, 1);
 const SEGMENTS: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
 
 /// Judges the registers with which control left the stub.
@@ -33,6 +35,10 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
     expect("interrupt flag", 0, registers.rflags & FLAG_INTERRUPT);
     expect("direction flag", 0, registers.rflags & FLAG_DIRECTION);
     expect("cr0.PE", CR0_PE, registers.cr0 & CR0_PE);
+    let later = |version| {
+        let release = subject.image.release();
+        release.is_some_and(|release| (release.major, release.minor) >= version)
+    };
     if subject.image.vintage().is_some() {
         expect("ebx", 0, registers.rbx());
     }
@@ -45,6 +51,11 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
             if let Ok(paging) = &scene.paging {
                 let la57 = if paging.five_levels { CR4_LA57 } else { 0 };
                 expect("cr4.LA57", la57, registers.cr4 & CR4_LA57);
+            }
+            if later(CLEARS_CR4) {
+                let known = CR4_PAE | CR4_LA57 | CR4_MCE;
+                expect("cr4.MCE", entry_cr4(setup) & CR4_MCE, registers.cr4 & CR4_MCE);
+                expect("cr4", registers.cr4 & known, registers.cr4);
             }
         }
     }
@@ -72,8 +83,8 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
 mod tests {
     use super::super::testing::{Run, image};
     use super::*;
-    use crate::case::Case;
-    use crate::machine::Registers;
+    use crate::case::{Case, Protocol};
+    use crate::machine::{Fill, Registers};
 
     type Change = (&'static str, fn(&mut Registers));
 
@@ -114,6 +125,26 @@ mod tests {
             assert_eq!(found(WordSize::Bits64, change), [place]);
             assert_eq!(found(WordSize::Bits32, change), [] as [&str; 0], "not on i386: {place}");
         }
+    }
+
+    #[test]
+    fn nothing_of_cr4_is_inherited_but_machine_checks() {
+        let asks = (0..).find(|seed| Fill(*seed).word(0) & CR4_MCE != 0);
+        let found = |release, cr4: u64, asked: bool| {
+            let mut case = Case { protocol: Protocol::Bits64, ..Case::default() };
+            case.entry.registers = asks.filter(|_| asked);
+            let mut run = Run::of(image(WordSize::Bits64, release, "nokaslr\0"), case);
+            run.outcome.registers.cr4 = CR4_PAE | cr4;
+            run.found(Rule::HandOff)
+        };
+        let none = Vec::new();
+        let one = |place: &str, actual: u64| vec![(place.to_owned(), format!("{actual:#x}"))];
+        assert_eq!(found("6.1.192", CR4_MCE, true), none);
+        assert_eq!(found("6.1.192", 0, true), one("cr4.MCE", 0));
+        assert_eq!(found("6.1.192", CR4_MCE, false), one("cr4.MCE", CR4_MCE));
+        let global = 1 << 7;
+        assert_eq!(found("6.1.192", global, false), one("cr4", CR4_PAE | global));
+        assert_eq!(found("5.10.223", global, false), none);
     }
 
     #[test]
