@@ -68,8 +68,12 @@ impl Subject {
         image.require_relocatable()?;
         let kernel = image.kernel()?;
         let link = Link::new(&image, &kernel)?;
-        let mut image_findings = header::judge(&image, &kernel, link);
-        image_findings.extend(segments::judge(&image, &kernel, link));
+        let mut image_findings = header::judge(&image, link);
+        let segments = segments::judge(&image, &kernel, link);
+        image_findings.extend(match segments.is_empty() {
+            true => header::init_size(&image, &kernel, link).into_iter().collect(),
+            false => segments,
+        });
         image_findings.extend(table::judge(&image, &kernel, link));
         let model = Model::new(&image, &kernel, link);
         let Kernel { word, payload, entry, segments, table, .. } = kernel;

@@ -14,6 +14,7 @@ use crate::bench::{
 use crate::table::packed;
 
 /// Offsets of setup header fields in the file.
+const XLOADFLAGS: usize = 0x236;
 pub const PREF_ADDRESS: usize = 0x258;
 const INIT_SIZE: usize = 0x260;
 /// Offsets in an ELF64 file and in its program headers.
@@ -33,6 +34,8 @@ pub fn add(trials: &mut Trials) {
     on(CLOUD, "payload::a_segment_moved_away_from_its_virtual_address_is_found", moved_segment);
     on(CLOUD, "payload::a_segment_moved_out_of_the_output_is_found", lost_segment);
     on(CLOUD, "payload::a_pref_address_that_lies_is_found", pref_address);
+    on(CLOUD, "payload::xloadflags_that_forbid_the_upper_half_are_found", xloadflags);
+    on(I386, "payload::an_init_size_without_the_bss_is_found", init_size_without_bss);
     on(CLOUD, "payload::an_init_size_below_the_output_is_refused", small_init_size);
     on(CLOUD, "payload::an_init_size_without_the_margin_is_found", tight_init_size);
 }
@@ -194,6 +197,23 @@ fn pref_address(kernel: &Kernel) {
         let judgement = kernel.damaged(file.clone(), &plain(kernel, load), &[Misled(By::Image)]);
         assert_says(&judgement, &[found]);
     }
+}
+
+fn xloadflags(kernel: &Kernel) {
+    const CAN_BE_LOADED_ABOVE_4G: u16 = 2;
+    let flags = kernel.image.header().xloadflags.unwrap() & !CAN_BE_LOADED_ABOVE_4G;
+    let file = edit_header(kernel, XLOADFLAGS, &flags.to_le_bytes());
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &[Misled(By::Image)]);
+    let expected = "KERNEL_64 and CAN_BE_LOADED_ABOVE_4G";
+    assert_says(&judgement, &[(Rule::Placement, "xloadflags", expected, &hex(flags.into()))]);
+}
+
+fn init_size_without_bss(kernel: &Kernel) {
+    let lie = kernel.subject().total_size() as u32 - 1;
+    let file = edit_header(kernel, INIT_SIZE, &lie.to_le_bytes());
+    let judgement = kernel.damaged(file, &plain(kernel, LOAD), &[Misled(By::Image)]);
+    let expected = "or more, which the kernel's segments take";
+    assert_says(&judgement, &[(Rule::Placement, "init_size", expected, &hex(lie.into()))]);
 }
 
 fn small_init_size(kernel: &Kernel) {
