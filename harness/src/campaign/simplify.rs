@@ -34,6 +34,7 @@ pub fn simpler(case: &Case, preferred: u64) -> Vec<Case> {
     change(&|case| case.places = plain.places);
     change(&|case| case.bios = plain.bios);
     change(&|case| case.loader = plain.loader);
+    change(&|case| case.devices = plain.devices);
     change(&|case| case.screen = false);
     change(&|case| case.command_line = Some("earlyprintk=ttyS0 nokaslr".into()));
     if case.asks_for_kaslr() {

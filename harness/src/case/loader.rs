@@ -78,6 +78,7 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
         fill: Fill(case.fill),
         placed,
         timer: case.timer.clone(),
+        devices: machine::DeviceState { serial_divisor: case.devices.serial_divisor },
         budget: case.budget,
     })
 }

@@ -3,7 +3,7 @@
 //! timer for entropy, a serial port that the command line asks for, the cursor of a text screen.
 
 use super::scene::Scene;
-use super::{Finding, Rule, Subject};
+use super::{Finding, Rule, Subject, serial};
 use crate::case::Case;
 use crate::machine::PortUse;
 
@@ -56,7 +56,7 @@ fn allowed(subject: &Subject, case: &Case, port: u16) -> Allowed {
         TIMER_CONTROL if needs_timer(subject, case) => write(&[TIMER_READ_BACK]),
         DISPLAY_INDEX if case.screen => write(&CURSOR),
         DISPLAY_DATA if case.screen => Allowed { reads: false, writes: Writes::Any },
-        _ => serial(case, port).unwrap_or_default(),
+        _ => serial_port(case, port).unwrap_or_default(),
     }
 }
 
@@ -67,7 +67,7 @@ fn needs_timer(subject: &Subject, case: &Case) -> bool {
 }
 
 /// A register of a serial port that the command line names.
-fn serial(case: &Case, port: u16) -> Option<Allowed> {
+fn serial_port(case: &Case, port: u16) -> Option<Allowed> {
     let line = case.command_line.as_deref()?;
     let asks = |word: &&str| ["earlyprintk=", "console=uart"].iter().any(|ask| word.contains(ask));
     let mut asking = line.split_ascii_whitespace().filter(asks).peekable();
@@ -79,12 +79,15 @@ fn serial(case: &Case, port: u16) -> Option<Allowed> {
     let register =
         (0..=5).find(|register| port.checked_sub(*register).is_some_and(|b| named(&b)))?;
     let write = |reads, values| Some(Allowed { reads, writes: Writes::OneOf(values) });
+    let probed =
+        serial::asked(case).is_some_and(|asked| asked.probed && asked.base + register == port);
     match register {
         // Data, and either half of the divisor.
-        0 | 1 => Some(Allowed { reads: false, writes: Writes::Any }),
+        0 | 1 => Some(Allowed { reads: probed, writes: Writes::Any }),
         // No FIFO.
         2 => write(false, &[0]),
         // Eight bits, no parity, one stop bit; the top bit gives access to the divisor.
+        3 if probed => write(true, &[0x03, 0x83, 0, 0x80]),
         3 => write(true, &[0x03, 0x83]),
         // Ready.
         4 => write(false, &[3]),
@@ -136,7 +139,7 @@ mod tests {
 
     fn serial_port(line: &str, port: u16, reads: u64, values: &[u32]) -> bool {
         let case = Case { command_line: Some(line.into()), ..Case::default() };
-        wrong(&serial(&case, port).unwrap_or_default(), &used(reads, values)).is_none()
+        wrong(&super::serial_port(&case, port).unwrap_or_default(), &used(reads, values)).is_none()
     }
 
     #[test]
@@ -145,6 +148,11 @@ mod tests {
         assert!(serial_port("earlyprintk=serial,0x1234", 0x1239, 7, &[]));
         assert!(serial_port("console=uart8250,io,0x2f8", 0x2f9, 0, &[0]));
         assert!(serial_port("mem=0x3fd80482 earlyprintk=ttyS0", 0x3fd, 59, &[]));
+        assert!(serial_port("console=uart,io,0x2f8", 0x2f8, 1, &[0x0c]));
+        assert!(serial_port("console=uart,io,0x2f8", 0x2fb, 2, &[0x80, 0, 3, 0x83]));
+        assert!(!serial_port("console=uart,io,0x2f8", 0x3f8, 1, &[0x0c]), "not asked");
+        assert!(!serial_port("console=uart,io,0x2f8,9600", 0x2f8, 1, &[0x0c]), "it is told");
+        assert!(!serial_port("console=uart,io,0x2f8,9600", 0x2fb, 1, &[0]));
         assert!(!serial_port("quiet", 0x3fb, 0, &[3]));
         assert!(!serial_port("earlyprintk=ttyS0", 0x3fb, 0, &[0x13]));
         assert!(!serial_port("earlyprintk=ttyS0", 0x3fd, 1, &[1]));

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
 use super::error::impossible;
-use super::{Case, CaseError, Loader, Protocol};
+use super::{Case, CaseError, Devices, Loader, Protocol};
 use crate::image::{Compression, Image, Payload, SetupHeader, WordSize};
 use crate::machine::PAGE;
 use address::Place;
@@ -33,8 +33,25 @@ const FOUR_GIB: u64 = 4 * GIB;
 /// Kernels end far below; with larger claims there is no room for any of the places below 4 GiB.
 const LARGEST_KERNEL_END: u64 = 2 * GIB;
 const LEAST_BUDGET: u64 = 1 << 30;
-/// Where the stub's own messages can be read.
-const CONSOLE: &str = "earlyprintk=ttyS0";
+/// Where the stub's own messages can be read, in the spellings that it knows. Their number has no factor in common with those
+/// of themes, places and loaders, so that each meets each.
+const CONSOLES: [&str; 13] = [
+    "earlyprintk=ttyS0",
+    "earlyprintk=serial,ttyS1,115200",
+    "console=uart,io,0x2f8",
+    "earlyprintk=ttyS1,57600",
+    "earlyprintk=serial,0x3e8,19200,keep",
+    "earlyprintk=ttyS0,0x12c",
+    "console=uart8250,io,0x3f8,115200n8",
+    "earlyprintk=serial",
+    "earlyprintk=ttyS1 console=uart8250,io,0x3f8,300",
+    "console=uart8250,io,0x2e8",
+    "earlyprintk=vga earlyprintk=serial,0x3f8,9600",
+    "earlyprintk=ttyS0,0",
+    "console=tty0 console=uart,io,1000,1200",
+];
+/// What a serial port's clock is divided by.
+const DIVISORS: [u16; 5] = [12, 1, 1000, 0x100, 3];
 /// The image has a 64-bit entry point (asm/bootparam.h).
 const XLF_KERNEL_64: u16 = 1;
 /// Image, boot_params, command line and initrd may lie above 4 GiB.
@@ -208,8 +225,9 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
         .prop_map(move |(step, pages, timer, fill, mut dice)| {
             let kaslr = number.is_multiple_of(2);
             let base = Case {
-                command_line: Some(command_line(kaslr)),
+                command_line: Some(command_line(number, kaslr)),
                 timer,
+                devices: Devices { serial_divisor: DIVISORS[number / 2 % DIVISORS.len()] },
                 fill,
                 second_fill: (number % SECOND_FILL_EVERY == 5).then_some(!fill),
                 budget: space.budget,
@@ -253,8 +271,9 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
         .boxed()
 }
 
-fn command_line(kaslr: bool) -> String {
-    if kaslr { CONSOLE.to_owned() } else { format!("{CONSOLE} nokaslr") }
+fn command_line(number: usize, kaslr: bool) -> String {
+    let console = CONSOLES[number / 2 % CONSOLES.len()];
+    if kaslr { console.to_owned() } else { format!("{console} nokaslr") }
 }
 
 /// Every so many cases one takes the habits of a loader, and all do if loaders were asked for.
