@@ -32,7 +32,7 @@ pub use efi::{Efi, EfiEntry, EfiKind, EfiSignature};
 pub use entry::{CpuFeatures, EntryState, GdtLayout, IdentityMap};
 pub use error::{CaseError, Fault};
 pub use file::{CaseFile, CaseFileError, ImageRef};
-pub use loader::{SCREEN, place};
+pub use loader::place;
 pub use memory::{FIRST_MEGABYTE, MAX_E820_ENTRIES, MemoryEntry, MemoryKind};
 pub use objects::{BiosData, Places, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span};
 pub use preset::Loader;

@@ -12,9 +12,7 @@ use crate::machine::PortUse;
 const TIMER_COUNTER: u16 = 0x40;
 const TIMER_CONTROL: u16 = 0x43;
 const TIMER_READ_BACK: u32 = 0xc2;
-/// Index and data of the display's controller, and the cursor's registers (arch/x86/boot/compressed/misc.c).
-const DISPLAY_INDEX: u16 = 0x3d4;
-const DISPLAY_DATA: u16 = 0x3d5;
+/// The registers of the display's controller that the cursor has (arch/x86/boot/compressed/misc.c).
 const CURSOR: [u32; 2] = [14, 15];
 /// The serial ports that have names (arch/x86/boot/early_serial_console.c).
 const SERIAL: [u16; 2] = [0x3f8, 0x2f8];
@@ -51,11 +49,12 @@ pub fn judge(scene: &Scene) -> Vec<Finding> {
 fn allowed(subject: &Subject, case: &Case, port: u16) -> Allowed {
     let read_only = Allowed { reads: true, writes: Writes::None };
     let write = |values| Allowed { reads: false, writes: Writes::OneOf(values) };
+    let display = case.devices.screen_port();
     match port {
         TIMER_COUNTER if needs_timer(subject, case) => read_only,
         TIMER_CONTROL if needs_timer(subject, case) => write(&[TIMER_READ_BACK]),
-        DISPLAY_INDEX if case.screen => write(&CURSOR),
-        DISPLAY_DATA if case.screen => Allowed { reads: false, writes: Writes::Any },
+        _ if case.screen && port == display => write(&CURSOR),
+        _ if case.screen && port == display + 1 => Allowed { reads: false, writes: Writes::Any },
         _ => serial_port(case, port).unwrap_or_default(),
     }
 }

@@ -50,6 +50,10 @@ const CONSOLES: [&str; 13] = [
     "earlyprintk=ttyS0,0",
     "console=tty0 console=uart,io,1000,1200",
 ];
+/// Where the text screen's cursor is: where all text fits, and where the first characters scroll it.
+const CURSORS: [(u8, u8); 7] = [(0, 0), (0, 24), (79, 24), (0, 22), (79, 0), (40, 20), (0, 12)];
+/// Every so many text screens one has no colours.
+const MONOCHROME_EVERY: usize = 10;
 /// What a serial port's clock is divided by.
 const DIVISORS: [u16; 5] = [12, 1, 1000, 0x100, 3];
 /// The image has a 64-bit entry point (asm/bootparam.h).
@@ -227,7 +231,7 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
             let base = Case {
                 command_line: Some(command_line(number, kaslr)),
                 timer,
-                devices: Devices { serial_divisor: DIVISORS[number / 2 % DIVISORS.len()] },
+                devices: devices(number),
                 fill,
                 second_fill: (number % SECOND_FILL_EVERY == 5).then_some(!fill),
                 budget: space.budget,
@@ -269,6 +273,16 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
             theme.apply(&space, case, round, &mut dice)
         })
         .boxed()
+}
+
+fn devices(number: usize) -> Devices {
+    let (cursor_column, cursor_line) = CURSORS[(number / 2 + number / 14) % CURSORS.len()];
+    Devices {
+        serial_divisor: DIVISORS[number / 2 % DIVISORS.len()],
+        cursor_column,
+        cursor_line,
+        monochrome: number / 2 % MONOCHROME_EVERY == 3,
+    }
 }
 
 fn command_line(number: usize, kaslr: bool) -> String {
