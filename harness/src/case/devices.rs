@@ -15,6 +15,9 @@ pub struct Devices {
     /// What each serial port's clock of 115200 is divided by: a stub that is told no baud rate asks for it.
     #[serde(skip_serializing_if = "is_usual_divisor")]
     pub serial_divisor: u16,
+    /// So many times the timer has no count ready, before each time that it has one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub timer_not_ready: u8,
     /// The column of the text screen in which the cursor is.
     #[serde(skip_serializing_if = "is_default")]
     pub cursor_column: u8,
@@ -49,7 +52,13 @@ impl Devices {
 impl Default for Devices {
     /// Serial ports at 9600 baud.
     fn default() -> Devices {
-        Devices { serial_divisor: 12, cursor_column: 0, cursor_line: 0, monochrome: false }
+        Devices {
+            serial_divisor: 12,
+            timer_not_ready: 0,
+            cursor_column: 0,
+            cursor_line: 0,
+            monochrome: false,
+        }
     }
 }
 

@@ -65,6 +65,7 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
             la57: case.cpu.la57,
             gib_pages: case.cpu.gib_pages,
             rdrand: case.cpu.rdrand.clone(),
+            rdrand_failures: case.cpu.rdrand_failures,
             tsc: case.cpu.tsc.clone(),
         },
         mode,
@@ -81,7 +82,10 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
         fill: Fill(case.fill),
         placed,
         timer: case.timer.clone(),
-        devices: machine::DeviceState { serial_divisor: case.devices.serial_divisor },
+        devices: machine::DeviceState {
+            serial_divisor: case.devices.serial_divisor,
+            timer_not_ready: case.devices.timer_not_ready,
+        },
         budget: case.budget,
     })
 }

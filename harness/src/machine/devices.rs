@@ -12,6 +12,8 @@ const TIMER_CONTROL: u16 = 0x43;
 /// Read-back command that latches status and count of counter 0 (`I8254_CMD_READBACK |
 /// I8254_SELECT_COUNTER0`, arch/x86/lib/kaslr.c).
 const TIMER_READ_BACK: u8 = 0xc2;
+/// Status: the counter has not been loaded yet, and its count means nothing (`I8254_STATUS_NOTREADY`).
+const TIMER_NOT_READY: u8 = 0x40;
 /// The bases of a PC's four serial ports. `earlyprintk` knows the first two by name
 /// (arch/x86/boot/early_serial_console.c).
 const SERIAL: [u16; 4] = [0x3f8, 0x2f8, 0x3e8, 0x2e8];
@@ -27,12 +29,14 @@ const SERIAL_CAP: usize = 64 << 10;
 pub struct DeviceState {
     /// The divisor that each serial port was set to.
     pub serial_divisor: u16,
+    /// So many times the timer has no count ready, before each time that it has one.
+    pub timer_not_ready: u8,
 }
 
 impl Default for DeviceState {
     /// Serial ports at 9600 baud.
     fn default() -> DeviceState {
-        DeviceState { serial_divisor: 12 }
+        DeviceState { serial_divisor: 12, timer_not_ready: 0 }
     }
 }
 
@@ -41,6 +45,7 @@ impl Default for DeviceState {
 pub struct Devices {
     timer: Vec<u16>,
     timer_reads: u64,
+    timer_not_ready: u8,
     timer_latch: Vec<u8>,
     line_control: [u8; 4],
     divisor: [[u8; 2]; 4],
@@ -54,6 +59,7 @@ impl Devices {
         Devices {
             timer,
             timer_reads: 0,
+            timer_not_ready: state.timer_not_ready,
             timer_latch: Vec::new(),
             line_control: [0; 4],
             divisor: [state.serial_divisor.to_le_bytes(); 4],
@@ -120,11 +126,14 @@ impl Devices {
 
     fn latch_timer(&mut self) {
         let count = self.timer.len().max(1) as u64;
-        let value = self.timer.get((self.timer_reads % count) as usize).copied().unwrap_or(0);
+        let tries = u64::from(self.timer_not_ready) + 1;
+        let turn = self.timer_reads / tries;
+        let value = self.timer.get((turn % count) as usize).copied().unwrap_or(0);
+        let ready = self.timer_reads % tries == tries - 1;
         self.timer_reads += 1;
+        let (status, value) = if ready { (0, value) } else { (TIMER_NOT_READY, !value) };
         let [low, high] = value.to_le_bytes();
-        let status_ready = 0;
-        self.timer_latch = vec![high, low, status_ready];
+        self.timer_latch = vec![high, low, status];
     }
 }
 
@@ -151,6 +160,21 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_is_not_ready_says_so_and_counts_nothing() {
+        let state = DeviceState { timer_not_ready: 2, ..DeviceState::default() };
+        let mut devices = Devices::new(vec![0x1234, 0xabcd], state);
+        let mut ask = || {
+            devices.write(TIMER_CONTROL, 1, TIMER_READ_BACK.into());
+            let [status, low, high] = [0; 3].map(|_| devices.read(TIMER_COUNTER, 1));
+            (status, high << 8 | low)
+        };
+        let busy = |count: u32| (0x40, !count & 0xffff);
+        for count in [0x1234, 0xabcd, 0x1234] {
+            assert_eq!([ask(), ask(), ask()], [busy(count), busy(count), (0, count)]);
+        }
+    }
+
+    #[test]
     fn serial_output_is_kept_but_not_the_divisor() {
         let mut devices = Devices::new(vec![], DeviceState::default());
         for (port, value) in [(0x3fb, 0x83), (0x3f8, 12), (0x3fb, 3), (0x3f8, b'x'), (0x2f8, b'y')]
@@ -166,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_serial_port_tells_the_divisor_that_it_has() {
-        let mut devices = Devices::new(vec![], DeviceState { serial_divisor: 0x1234 });
+        let mut devices =
+            Devices::new(vec![], DeviceState { serial_divisor: 0x1234, ..DeviceState::default() });
         let divisor = |devices: &mut Devices, base: u16| {
             let before = devices.read(base + 3, 1);
             devices.write(base + 3, 1, before | 0x80);

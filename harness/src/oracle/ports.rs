@@ -61,7 +61,9 @@ fn allowed(subject: &Subject, case: &Case, port: u16) -> Allowed {
 
 /// The timer is the last resort: for a stub that needs entropy on a CPU that has none.
 fn needs_timer(subject: &Subject, case: &Case) -> bool {
-    let rdrand = case.cpu.rdrand.as_ref().is_some_and(|values| !values.is_empty());
+    // A stub gives up after ten tries.
+    let rdrand = case.cpu.rdrand.as_ref().is_some_and(|values| !values.is_empty())
+        && case.cpu.rdrand_failures < 10;
     subject.image.stub().kaslr && case.asks_for_kaslr() && case.cpu.tsc.is_none() && !rdrand
 }
 
@@ -74,12 +76,16 @@ fn serial_port(case: &Case, port: u16) -> Option<Allowed> {
     let numbers =
         asking.flat_map(|word| word.split(',').filter_map(|item| item.strip_prefix("0x")));
     let addresses: Vec<u16> = numbers.filter_map(address).collect();
-    let named = |base: &u16| SERIAL.contains(base) || addresses.contains(base);
+    let asked = serial::asked(case);
+    let named = |base: &u16| {
+        SERIAL.contains(base)
+            || addresses.contains(base)
+            || asked.is_some_and(|asked| asked.base == *base)
+    };
     let register =
         (0..=5).find(|register| port.checked_sub(*register).is_some_and(|b| named(&b)))?;
     let write = |reads, values| Some(Allowed { reads, writes: Writes::OneOf(values) });
-    let probed =
-        serial::asked(case).is_some_and(|asked| asked.probed && asked.base + register == port);
+    let probed = asked.is_some_and(|asked| asked.probed && asked.base + register == port);
     match register {
         // Data, and either half of the divisor.
         0 | 1 => Some(Allowed { reads: probed, writes: Writes::Any }),
@@ -149,6 +155,7 @@ mod tests {
         assert!(serial_port("mem=0x3fd80482 earlyprintk=ttyS0", 0x3fd, 59, &[]));
         assert!(serial_port("console=uart,io,0x2f8", 0x2f8, 1, &[0x0c]));
         assert!(serial_port("console=uart,io,0x2f8", 0x2fb, 2, &[0x80, 0, 3, 0x83]));
+        assert!(serial_port("console=uart,io,1000,9600", 0x3eb, 1, &[3, 0x83]));
         assert!(!serial_port("console=uart,io,0x2f8", 0x3f8, 1, &[0x0c]), "not asked");
         assert!(!serial_port("console=uart,io,0x2f8,9600", 0x2f8, 1, &[0x0c]), "it is told");
         assert!(!serial_port("console=uart,io,0x2f8,9600", 0x2fb, 1, &[0]));
@@ -188,6 +195,8 @@ mod tests {
         assert!(asks("quiet", none(), "nokaslr\0"));
         assert!(asks("quiet", with(&[]), "nokaslr\0"), "RDRAND fails");
         assert!(!asks("quiet", with(&[1]), "nokaslr\0"));
+        let slow = |failures| CpuFeatures { rdrand_failures: failures, ..with(&[1]) };
+        assert!(!asks("quiet", slow(9), "nokaslr\0") && asks("quiet", slow(10), "nokaslr\0"));
         assert!(!asks("quiet", CpuFeatures { tsc: Some(vec![]), ..none() }, "nokaslr\0"));
         assert!(!asks("nokaslr", none(), "nokaslr\0"));
         assert!(!asks("quiet", none(), ""));

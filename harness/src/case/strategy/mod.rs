@@ -282,6 +282,7 @@ fn devices(number: usize) -> Devices {
         cursor_column,
         cursor_line,
         monochrome: number / 2 % MONOCHROME_EVERY == 3,
+        ..Devices::default()
     }
 }
 

@@ -93,7 +93,10 @@ impl Theme {
                 case.screen |= !case.has_console();
             }
             Theme::Initrd => initrd(space, &mut case, dice),
-            Theme::Entropy => case.cpu = entropy(dice),
+            Theme::Entropy => {
+                case.cpu = entropy(dice);
+                case.devices.timer_not_ready = dice.of(&[0, 1, 2]);
+            }
             Theme::Tight => tighten(space, &mut case, dice),
             Theme::SetupData => setup_data(space, &mut case, dice),
             Theme::Efi => firmware::efi(space, &mut case, dice),
@@ -154,6 +157,8 @@ fn entropy(dice: &mut Dice) -> CpuFeatures {
         rdrand: rdrand.then(|| values(dice)),
         tsc: tsc.then(|| values(dice)),
         gib_pages: dice.once_in(2),
+        // A stub tries ten times.
+        rdrand_failures: if rdrand { dice.of(&[0, 9, 1, 10, 15]) } else { 0 },
         ..CpuFeatures::default()
     }
 }
