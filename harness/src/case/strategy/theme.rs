@@ -3,7 +3,7 @@
 
 use super::dice::Dice;
 use super::firmware;
-use super::layout::{fragment, room, tighten};
+use super::layout::{fragment, multiply, room, tighten};
 use super::room::Room;
 use super::{FOUR_GIB, GIB, MIB, Space, words};
 use crate::case::contract::COMMAND_LINE_SIZE;
@@ -97,7 +97,13 @@ impl Theme {
                 case.cpu = entropy(dice);
                 case.devices.timer_not_ready = dice.of(&[0, 1, 2]);
             }
-            Theme::Tight => tighten(space, &mut case, dice),
+            Theme::Tight => {
+                tighten(space, &mut case, dice);
+                // Rounds with KASLR, as this theme meets it.
+                if round % 8 == 3 {
+                    multiply(space, &mut case);
+                }
+            }
             Theme::SetupData => setup_data(space, &mut case, dice),
             Theme::Efi => firmware::efi(space, &mut case, dice),
             Theme::FiveLevels => five_levels(space, &mut case, round, dice),
