@@ -11,6 +11,7 @@ mod firmware;
 mod layout;
 mod loaders;
 mod room;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod theme;

@@ -5,7 +5,7 @@ use super::dice::Dice;
 use super::firmware;
 use super::layout::{fragment, multiply, room, tighten};
 use super::room::Room;
-use super::{FOUR_GIB, GIB, MIB, Space, words};
+use super::{FOUR_GIB, GIB, MIB, Space, spread, words};
 use crate::case::contract::COMMAND_LINE_SIZE;
 use crate::case::{
     Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MemoryEntry, MemoryKind,
@@ -172,6 +172,9 @@ fn entropy(dice: &mut Dice) -> CpuFeatures {
 fn setup_data(space: &Space, case: &mut Case, dice: &mut Dice) {
     let mut room = room(space, case);
     chain(space, case, &mut room, dice, None);
+    if dice.once_in(2) {
+        spread::node_across(space, case, dice);
+    }
 }
 
 /// Adds nodes; the payload of an indirect one lies in `payload` if that is given.
@@ -341,7 +344,10 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
         2 | 3 => chain(space, case, &mut room, dice, Some(object)),
         4 => case.places.boot_params = object.start,
         _ if case.protocol == Protocol::Bits32 || space.word == WordSize::Bits64 => {
-            case.places.command_line = object.start;
+            let len = case.command_line.as_ref().map_or(0, String::len) as u64;
+            let slot = (region.start + space.needed).next_multiple_of(space.kernel_alignment);
+            // The NUL is the last byte before a place for the kernel, or its first one.
+            case.places.command_line = dice.of(&[object.start, slot - len - 1, slot - len]);
         }
         _ => {}
     }
@@ -388,23 +394,9 @@ fn places(space: &Space, case: &mut Case, dice: &mut Dice) {
     }
     initrd(space, case, dice);
     if dice.once_in(2) {
-        across(space, case, dice);
+        spread::across(space, case, dice);
     }
-}
-
-/// Puts boot_params or the command line across a border of 2 MiB: a stub that maps large pages, and only where it looks,
-/// may leave the second half of them out.
-fn across(space: &Space, case: &mut Case, dice: &mut Dice) {
-    const LARGE_PAGE: u64 = 2 * MIB;
-    let mut room = room(space, case);
-    let Some(free) = room.find(dice, 2 * LARGE_PAGE, LARGE_PAGE, reach(space, case)) else {
-        return;
-    };
-    let border = free.start + LARGE_PAGE;
-    let short = case.command_line.as_ref().is_some_and(|line| line.len() < COMMAND_LINE_SIZE / 2);
-    if short && dice.once_in(2) {
-        case.places.command_line = border - COMMAND_LINE_SIZE as u64 / 2;
-    } else {
-        case.places.boot_params = border - PAGE / 2;
+    if case.protocol == Protocol::Bits64 && space.above_4g && dice.once_in(3) {
+        spread::scatter(space, case, dice);
     }
 }
