@@ -78,7 +78,7 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
         stub: put("stub", case.load, image.protected_mode().to_vec()),
         boot_params: case.places.boot_params,
         gdt: (case.places.gdt, (gdt_size - 1) as u16),
-        ram,
+        ram: memory::with_partial_pages(&case.memory, ram),
         fill: Fill(case.fill),
         placed,
         timer: case.timer.clone(),
