@@ -15,6 +15,9 @@ pub struct Devices {
     /// What each serial port's clock of 115200 is divided by: a stub that is told no baud rate asks for it.
     #[serde(skip_serializing_if = "is_usual_divisor")]
     pub serial_divisor: u16,
+    /// The serial ports never have room for a byte: a stub gives up waiting, and sends it all the same.
+    #[serde(skip_serializing_if = "is_default")]
+    pub serial_never_ready: bool,
     /// So many times the timer has no count ready, before each time that it has one.
     #[serde(skip_serializing_if = "is_default")]
     pub timer_not_ready: u8,
@@ -54,6 +57,7 @@ impl Default for Devices {
     fn default() -> Devices {
         Devices {
             serial_divisor: 12,
+            serial_never_ready: false,
             timer_not_ready: 0,
             cursor_column: 0,
             cursor_line: 0,

@@ -84,6 +84,7 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
         timer: case.timer.clone(),
         devices: machine::DeviceState {
             serial_divisor: case.devices.serial_divisor,
+            serial_never_ready: case.devices.serial_never_ready,
             timer_not_ready: case.devices.timer_not_ready,
         },
         budget: case.budget,

@@ -29,6 +29,8 @@ const SERIAL_CAP: usize = 64 << 10;
 pub struct DeviceState {
     /// The divisor that each serial port was set to.
     pub serial_divisor: u16,
+    /// The serial ports never have room for a byte, as if they had no line status; what is sent all the same is kept.
+    pub serial_never_ready: bool,
     /// So many times the timer has no count ready, before each time that it has one.
     pub timer_not_ready: u8,
 }
@@ -36,7 +38,7 @@ pub struct DeviceState {
 impl Default for DeviceState {
     /// Serial ports at 9600 baud.
     fn default() -> DeviceState {
-        DeviceState { serial_divisor: 12, timer_not_ready: 0 }
+        DeviceState { serial_divisor: 12, serial_never_ready: false, timer_not_ready: 0 }
     }
 }
 
@@ -49,6 +51,7 @@ pub struct Devices {
     timer_latch: Vec<u8>,
     line_control: [u8; 4],
     divisor: [[u8; 2]; 4],
+    line_status: u8,
     serial: Vec<u8>,
     ports: BTreeMap<u16, PortUse>,
 }
@@ -62,6 +65,7 @@ impl Devices {
             timer_not_ready: state.timer_not_ready,
             timer_latch: Vec::new(),
             line_control: [0; 4],
+            line_status: if state.serial_never_ready { 0 } else { SERIAL_READY },
             divisor: [state.serial_divisor.to_le_bytes(); 4],
             serial: Vec::new(),
             ports: BTreeMap::new(),
@@ -76,7 +80,7 @@ impl Devices {
         match port {
             TIMER_COUNTER if size == 1 => self.timer_latch.pop().unwrap_or(0).into(),
             _ => match serial_register(port) {
-                Some((_, 5)) => SERIAL_READY.into(),
+                Some((_, 5)) => self.line_status.into(),
                 Some((unit, 3)) => self.line_control[unit].into(),
                 Some((unit, half @ (0 | 1))) if self.shows_divisor(unit) => {
                     self.divisor[unit][usize::from(half)].into()
@@ -186,6 +190,15 @@ mod tests {
         assert_eq!(serial, b"xy");
         assert_eq!((ports[&0x3f8].writes, ports[&0x3f8].values.as_slice()), (2, &[12][..]));
         assert_eq!(ports[&0x3fb].values, [0x83, 3]);
+    }
+
+    #[test]
+    fn what_is_sent_to_a_port_that_is_not_ready_is_kept() {
+        let state = DeviceState { serial_never_ready: true, ..DeviceState::default() };
+        let mut devices = Devices::new(vec![], state);
+        assert_eq!(devices.read(0x3fd, 1), 0);
+        devices.write(0x3f8, 1, b'x'.into());
+        assert_eq!(devices.into_record().0, b"x");
     }
 
     #[test]

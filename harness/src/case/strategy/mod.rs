@@ -53,6 +53,8 @@ const CONSOLES: [&str; 13] = [
 ];
 /// Where the text screen's cursor is: where all text fits, and where the first characters scroll it.
 const CURSORS: [(u8, u8); 7] = [(0, 0), (0, 24), (79, 24), (0, 22), (79, 0), (40, 20), (0, 12)];
+/// Every so many cases one has a serial port that is never ready.
+const NEVER_READY_EVERY: usize = 60;
 /// Every so many text screens one has no colours.
 const MONOCHROME_EVERY: usize = 10;
 /// What a serial port's clock is divided by.
@@ -104,6 +106,8 @@ pub struct Space {
     budget: u64,
     /// Whether the stub can print to a serial port.
     serial: bool,
+    /// Whether it prints much.
+    verbose: bool,
     /// Below 4 GiB, where the stub does not refuse to go.
     accepted: u64,
     needed: u64,
@@ -161,6 +165,7 @@ impl Space {
             adjustable: header.init_size.is_some(),
             budget: budget(image.payload()),
             serial: image.stub().serial,
+            verbose: image.stub().verbose,
             accepted: FOUR_GIB.min(demands.highest_heap.saturating_add(1)),
             needed: demands.needed.clamp(PAGE, LARGEST_KERNEL_END),
         })
@@ -232,7 +237,7 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
             let base = Case {
                 command_line: Some(command_line(number, kaslr)),
                 timer,
-                devices: devices(number),
+                devices: devices(&space, number),
                 fill,
                 second_fill: (number % SECOND_FILL_EVERY == 5).then_some(!fill),
                 budget: space.budget,
@@ -276,9 +281,11 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
         .boxed()
 }
 
-fn devices(number: usize) -> Devices {
+fn devices(space: &Space, number: usize) -> Devices {
     let (cursor_column, cursor_line) = CURSORS[(number / 2 + number / 14) % CURSORS.len()];
     Devices {
+        // Each byte takes its time.
+        serial_never_ready: !space.verbose && number % NEVER_READY_EVERY == 9,
         serial_divisor: DIVISORS[number / 2 % DIVISORS.len()],
         cursor_column,
         cursor_line,
