@@ -333,7 +333,7 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
     let object = Range::sized(at, dice.of(&[PAGE, 3 * PAGE]));
     let mut room = room(space, case);
     room.take(object);
-    match dice.below(6) {
+    match dice.below(8) {
         0 => case.initrd = Some(Span { start: object.start, end: object.end }),
         1 => {
             let len = (object.len() - SETUP_DATA_HEADER) as u32;
@@ -395,8 +395,7 @@ fn places(space: &Space, case: &mut Case, dice: &mut Dice) {
     initrd(space, case, dice);
     if dice.once_in(2) {
         spread::across(space, case, dice);
-    }
-    if case.protocol == Protocol::Bits64 && space.above_4g && dice.once_in(3) {
+    } else if case.protocol == Protocol::Bits64 && space.above_4g {
         spread::scatter(space, case, dice);
     }
 }
