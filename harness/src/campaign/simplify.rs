@@ -34,6 +34,7 @@ pub fn simpler(case: &Case, preferred: u64) -> Vec<Case> {
     change(&|case| case.places = plain.places);
     change(&|case| case.bios = plain.bios);
     change(&|case| case.loader = plain.loader);
+    change(&|case| case.devices = plain.devices);
     change(&|case| case.screen = false);
     change(&|case| case.command_line = Some("earlyprintk=ttyS0 nokaslr".into()));
     if case.asks_for_kaslr() {
@@ -76,6 +77,7 @@ pub fn simpler(case: &Case, preferred: u64) -> Vec<Case> {
         change(&|case| case.command_line = case.command_line.as_deref().map(|l| without(l, index)));
     }
     change(&|case| case.cpu.gib_pages = false);
+    change(&|case| case.cpu.rdrand_failures = 0);
     change(&|case| case.cpu.rdrand = None);
     change(&|case| case.cpu.tsc = None);
     change(&|case| case.entry.registers = None);

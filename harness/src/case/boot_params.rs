@@ -23,8 +23,9 @@ const KASLR_FLAG: u8 = 2;
 pub const SCREEN_COLUMNS: usize = 80;
 /// Lines of the text screen.
 pub const SCREEN_LINES: usize = 25;
-/// The BIOS's number for that mode, in colour: the screen's memory is at 0xb8000.
+/// The BIOS's numbers for that mode, in colour and without.
 const TEXT_MODE: u8 = 3;
+const MONOCHROME_MODE: u8 = 7;
 /// Version of EFI's memory descriptors.
 const DESCRIPTOR_VERSION: u32 = 1;
 
@@ -109,7 +110,11 @@ fn loader_fields(page: &mut Page, case: &Case) {
     page.put(offset_of!(boot_params, hdr.type_of_loader), &[case.loader.type_of_loader()]);
     page.put_u32(offset_of!(boot_params, hdr.code32_start), case.load);
     if case.screen {
-        page.put(offset_of!(boot_params, screen_info.orig_video_mode), &[TEXT_MODE]);
+        let devices = &case.devices;
+        let mode = if devices.monochrome { MONOCHROME_MODE } else { TEXT_MODE };
+        page.put(offset_of!(boot_params, screen_info.orig_x), &[devices.cursor_column]);
+        page.put(offset_of!(boot_params, screen_info.orig_y), &[devices.cursor_line]);
+        page.put(offset_of!(boot_params, screen_info.orig_video_mode), &[mode]);
         page.put(offset_of!(boot_params, screen_info.orig_video_cols), &[SCREEN_COLUMNS as u8]);
         page.put(offset_of!(boot_params, screen_info.orig_video_lines), &[SCREEN_LINES as u8]);
     }

@@ -180,6 +180,16 @@ fn check_cpu(word: WordSize, case: &Case) -> Result<(), CaseError> {
 
 fn check_objects(case: &Case) -> Result<(), CaseError> {
     check_addresses(case)?;
+    let devices = &case.devices;
+    for (field, place, size) in [
+        ("devices.cursor_column", devices.cursor_column, boot_params::SCREEN_COLUMNS),
+        ("devices.cursor_line", devices.cursor_line, boot_params::SCREEN_LINES),
+    ] {
+        if usize::from(place) >= size {
+            let problem = format!("{place}, but the text screen has {size}");
+            return Err(impossible(field, problem));
+        }
+    }
     if let Some(line) = &case.command_line {
         if line.contains('\0') {
             return Err(impossible("command_line", "contains a NUL"));

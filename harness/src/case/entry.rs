@@ -21,6 +21,9 @@ pub struct CpuFeatures {
     #[serde(with = "hex::list", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<hex::Hex>>")]
     pub rdrand: Option<Vec<u64>>,
+    /// So many tries fail before each one with which RDRAND returns a value.
+    #[serde(skip_serializing_if = "is_default")]
+    pub rdrand_failures: u8,
     /// The time-stamp counter, and what it reads, over and over. Absent: no counter.
     #[serde(with = "hex::list", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<hex::Hex>>")]

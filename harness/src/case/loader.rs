@@ -14,8 +14,7 @@ use crate::range::Range;
 const BIOS_DATA: Range = Range { start: 0, end: 0x1000 };
 /// Extended BIOS data, video memory and ROMs.
 const UPPER: Range = Range { start: 0x9_f000, end: 0x10_0000 };
-/// The text screen: a character and its colour for each place.
-pub const SCREEN: Range = Range { start: 0xb_8000, end: 0xb_8fa0 };
+const VIDEO: &str = "BIOS and video memory";
 /// Offset of the 64-bit entry point (boot.rst, "64-bit Boot Protocol").
 const ENTRY_64: u64 = 0x200;
 /// Bits of CR3 that have nothing to do with where the tables lie: PWT and PCD.
@@ -33,8 +32,12 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
     let ram = memory::ram(&case.memory, backed(case, &known))?;
     let mut placed = vec![
         put("BIOS data", BIOS_DATA.start, bios_data(case)),
-        put("BIOS and video memory", UPPER.start, vec![0; UPPER.len() as usize]),
+        put(VIDEO, UPPER.start, vec![0; UPPER.len() as usize]),
     ];
+    if case.screen {
+        let devices = &case.devices;
+        placed.push(put(VIDEO, devices.screen_memory().start, devices.screen_contents()));
+    }
     placed.extend(contents(image, case));
     let mut all = known;
     let mut page_tables = case.places.page_tables;
@@ -62,6 +65,7 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
             la57: case.cpu.la57,
             gib_pages: case.cpu.gib_pages,
             rdrand: case.cpu.rdrand.clone(),
+            rdrand_failures: case.cpu.rdrand_failures,
             tsc: case.cpu.tsc.clone(),
         },
         mode,
@@ -74,10 +78,15 @@ pub fn place(image: &Image, word: WordSize, case: &Case) -> Result<Setup, CaseEr
         stub: put("stub", case.load, image.protected_mode().to_vec()),
         boot_params: case.places.boot_params,
         gdt: (case.places.gdt, (gdt_size - 1) as u16),
-        ram,
+        ram: memory::with_partial_pages(&case.memory, ram),
         fill: Fill(case.fill),
         placed,
         timer: case.timer.clone(),
+        devices: machine::DeviceState {
+            serial_divisor: case.devices.serial_divisor,
+            serial_never_ready: case.devices.serial_never_ready,
+            timer_not_ready: case.devices.timer_not_ready,
+        },
         budget: case.budget,
     })
 }

@@ -128,6 +128,16 @@ pub fn ram(
     Ok(merged)
 }
 
+/// `ram` with the pages of which the map gives away only a part: a stub may use that part, and a machine has no half pages.
+pub fn with_partial_pages(memory: &[MemoryEntry], mut ram: Vec<Range>) -> Vec<Range> {
+    let entries = memory.iter().filter(|entry| entry.kind.is_ram());
+    ram.extend(
+        entries
+            .map(|entry| Range::new(entry.start & !(PAGE - 1), entry.end.next_multiple_of(PAGE))),
+    );
+    merge(ram)
+}
+
 /// The same addresses in ascending ranges that do not touch.
 fn merge(mut ranges: Vec<Range>) -> Vec<Range> {
     ranges.retain(|range| !range.is_empty());
@@ -166,6 +176,18 @@ mod tests {
             ram(&memory, more.into_iter()).unwrap(),
             expected.map(|(start, end)| Range::new(start, end))
         );
+    }
+
+    #[test]
+    fn a_machine_has_no_half_pages() {
+        let memory = [
+            entry(0x10_0000, 0x20_0800, MemoryKind::Usable),
+            entry(0x30_0800, 0x30_1000, MemoryKind::Reserved),
+            entry(0x40_0fff, 0x40_1001, MemoryKind::Acpi),
+        ];
+        let inner = ram(&memory, std::iter::empty()).unwrap();
+        let expected = [Range::new(0, 0x20_1000), Range::new(0x40_0000, 0x40_2000)];
+        assert_eq!(with_partial_pages(&memory, inner), expected);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod acpi;
 mod boot_params;
 mod contract;
+mod devices;
 mod efi;
 mod entry;
 mod error;
@@ -26,11 +27,12 @@ use crate::hex;
 pub use acpi::{Acpi, Affinity};
 pub use boot_params::{SCREEN_COLUMNS, SCREEN_LINES};
 pub use contract::{Object, objects};
+pub use devices::Devices;
 pub use efi::{Efi, EfiEntry, EfiKind, EfiSignature};
 pub use entry::{CpuFeatures, EntryState, GdtLayout, IdentityMap};
 pub use error::{CaseError, Fault};
 pub use file::{CaseFile, CaseFileError, ImageRef};
-pub use loader::{SCREEN, place};
+pub use loader::place;
 pub use memory::{FIRST_MEGABYTE, MAX_E820_ENTRIES, MemoryEntry, MemoryKind};
 pub use objects::{BiosData, Places, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span};
 pub use preset::Loader;
@@ -87,6 +89,9 @@ pub struct Case {
     pub screen: bool,
     /// What the timer answers when the stub asks it for entropy, over and over.
     pub timer: Vec<u16>,
+    /// The other devices.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub devices: Devices,
     /// Seed of the pattern that untouched RAM holds.
     #[serde(with = "hex")]
     #[schemars(with = "hex::Hex")]
@@ -144,6 +149,7 @@ impl Default for Case {
             command_line: Some("nokaslr".into()),
             screen: false,
             timer: vec![0],
+            devices: Devices::default(),
             fill: 0,
             second_fill: None,
             budget: 1 << 32,
@@ -182,7 +188,7 @@ impl Case {
     /// Whether the stub has something to print its errors on.
     pub fn has_console(&self) -> bool {
         let line = self.command_line.as_deref().unwrap_or_default();
-        self.screen || line.contains("earlyprintk=")
+        self.screen || line.contains("earlyprintk=") || line.contains("console=uart")
     }
 }
 

@@ -16,6 +16,8 @@ pub struct CpuFeatures {
     /// cut to the operand's size; an empty list fails every time. `None`: there is no generator, and RDRAND
     /// is an invalid instruction.
     pub rdrand: Option<Vec<u64>>,
+    /// So many tries fail before each one with which RDRAND returns a value.
+    pub rdrand_failures: u8,
     /// The time-stamp counter: CPUID leaf 1, EDX bit 4. RDTSC returns these values, over and over; an empty
     /// list is 0 every time. `None`: not announced; a guest that asks all the same sees a time that stands
     /// still.
@@ -67,7 +69,13 @@ mod tests {
     use WordSize::{Bits32, Bits64};
 
     fn everything() -> CpuFeatures {
-        CpuFeatures { la57: true, gib_pages: true, rdrand: Some(vec![]), tsc: Some(vec![]) }
+        CpuFeatures {
+            la57: true,
+            gib_pages: true,
+            rdrand: Some(vec![]),
+            tsc: Some(vec![]),
+            ..CpuFeatures::default()
+        }
     }
 
     #[test]

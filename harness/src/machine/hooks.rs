@@ -7,7 +7,7 @@ use unicorn_engine::{MemType, Prot, TlbEntry, Unicorn, uc_error};
 
 use super::code::{Code, Fetched};
 use super::cpu;
-use super::devices::Devices;
+use super::devices::{DeviceState, Devices};
 use super::fill::PAGE;
 use super::observe::{self, Event};
 use super::outcome::Access;
@@ -94,7 +94,7 @@ impl State {
             word: setup.word,
             ram,
             code: Code::new(setup.stub.bytes.clone(), setup.stub.address, setup.payload.clone()),
-            devices: Devices::new(setup.timer.clone()),
+            devices: Devices::new(setup.timer.clone(), setup.devices),
             stop: None,
             stop_at_fetch: false,
             blocks: 0,
@@ -114,7 +114,7 @@ impl State {
         (
             std::mem::take(&mut self.ram),
             std::mem::replace(&mut self.code, nothing),
-            std::mem::replace(&mut self.devices, Devices::new(Vec::new())),
+            std::mem::replace(&mut self.devices, Devices::new(Vec::new(), DeviceState::default())),
         )
     }
 

@@ -31,6 +31,7 @@ mod tests;
 mod unicorn;
 mod watchdog;
 
+pub use devices::DeviceState;
 pub use entry::{BOOT_CS, BOOT_DS, CR4_MCE, entry_cr4};
 pub use exit_check::left_out as exit_checks_left_out;
 pub use features::CpuFeatures;

@@ -71,7 +71,10 @@ impl Script {
     /// generator has no number ready.
     pub fn rdrand(&self) -> Option<Option<u64>> {
         let values = self.features.rdrand.as_ref()?;
-        Some(next(values, &self.rdrand_reads))
+        let tries = u64::from(self.features.rdrand_failures) + 1;
+        let turn = self.rdrand_reads.replace(self.rdrand_reads.get() + 1);
+        let ready = turn % tries == tries - 1;
+        Some(ready.then(|| value(values, turn / tries)).flatten())
     }
 
     /// Whether the guest executed an instruction that its CPU does not have, since this was asked last.
@@ -114,7 +117,11 @@ impl Script {
 
 /// The value of `values` whose turn it is after `reads`, which is counted on.
 fn next(values: &[u64], reads: &Cell<u64>) -> Option<u64> {
-    let turn = reads.replace(reads.get() + 1);
+    value(values, reads.replace(reads.get() + 1))
+}
+
+/// The value of `values`, which are used over and over, whose turn it is.
+fn value(values: &[u64], turn: u64) -> Option<u64> {
     let index = turn.checked_rem(values.len() as u64)?;
     Some(values[index as usize])
 }
@@ -198,6 +205,12 @@ mod tests {
     fn without_a_generator_there_is_no_instruction_and_time_stands_still() {
         let script = Script::new(WordSize::Bits64, CpuFeatures::default());
         assert_eq!((script.rdrand(), script.rdrand_reads()), (None, 0));
+        let slow =
+            CpuFeatures { rdrand: Some(vec![5, 6]), rdrand_failures: 1, ..CpuFeatures::default() };
+        let script = Script::new(WordSize::Bits64, slow);
+        let answers = [(); 6].map(|()| script.rdrand().unwrap());
+        assert_eq!(answers, [None, Some(5), None, Some(6), None, Some(5)]);
+        assert_eq!(script.rdrand_reads(), 6);
         assert_eq!([script.time_stamp(), script.time_stamp()], [TIME_STAMP; 2]);
     }
 }

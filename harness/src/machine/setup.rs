@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::devices::DeviceState;
 use super::features::CpuFeatures;
 use super::fill::Fill;
 use crate::image::WordSize;
@@ -82,6 +83,8 @@ pub struct Setup {
     /// Counter values that the programmable interval timer answers with, used again from the start when
     /// they run out.
     pub timer: Vec<u16>,
+    /// The other devices.
+    pub devices: DeviceState,
     /// The run ends after this many translated blocks.
     pub budget: u64,
 }

@@ -30,6 +30,7 @@ pub fn setup(code: &[u8]) -> Setup {
         fill: Fill(3),
         placed: vec![Placed { address: 0x3_0000, bytes: words(&GDT), what: "GDT" }],
         timer: vec![7],
+        devices: Default::default(),
         budget: 10_000,
     }
 }

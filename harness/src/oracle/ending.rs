@@ -3,7 +3,7 @@
 
 use super::scene::Scene;
 use super::{Finding, Rule, Subject};
-use crate::case::{SCREEN, SCREEN_COLUMNS, SCREEN_LINES};
+use crate::case::{SCREEN_COLUMNS, SCREEN_LINES};
 use crate::machine::{End, Outcome};
 use crate::reference::Refusal;
 
@@ -70,7 +70,7 @@ pub fn refused(scene: &Scene) -> bool {
 
 /// Judges a stub that stopped, which it must do with the text that is `due`.
 fn stopped(scene: &Scene, due: Option<&str>, place: String) -> Result<Option<Finding>, String> {
-    let text = said(scene.outcome);
+    let text = said(scene);
     if due.is_some() && text.as_deref() == due {
         return Ok(None);
     }
@@ -84,7 +84,7 @@ fn stopped(scene: &Scene, due: Option<&str>, place: String) -> Result<Option<Fin
 
 /// Whether a stub that never came to an end said that it stops, or had to stop and nothing to say so on.
 fn may_have_stopped(scene: &Scene, due: Option<&str>) -> bool {
-    said(scene.outcome).is_some() || due.is_some() && !has_console(scene)
+    said(scene).is_some() || due.is_some() && !has_console(scene)
 }
 
 /// Whether the stub has something to print its errors on that it knows.
@@ -93,8 +93,9 @@ fn has_console(scene: &Scene) -> bool {
 }
 
 /// The text of the error with which the stub ended.
-fn said(outcome: &Outcome) -> Option<String> {
-    error_text(&String::from_utf8_lossy(&outcome.serial)).or_else(|| error_text(&screen(outcome)))
+fn said(scene: &Scene) -> Option<String> {
+    error_text(&String::from_utf8_lossy(&scene.outcome.serial))
+        .or_else(|| error_text(&screen(scene)))
 }
 
 /// Where in the stub the instruction pointer is.
@@ -109,9 +110,10 @@ fn location(subject: &Subject, outcome: &Outcome) -> String {
 }
 
 /// What stands on the text screen, line by line.
-fn screen(outcome: &Outcome) -> String {
+fn screen(scene: &Scene) -> String {
     let bytes = 2 * SCREEN_COLUMNS * SCREEN_LINES;
-    let cells = outcome.ram.slice(SCREEN.start, bytes).unwrap_or_default();
+    let memory = scene.case.devices.screen_memory();
+    let cells = scene.outcome.ram.slice(memory.start, bytes).unwrap_or_default();
     let line = |cells: &[u8]| cells.iter().step_by(2).map(|c| char::from(*c)).collect::<String>();
     cells.chunks(2 * SCREEN_COLUMNS).map(|cells| line(cells) + "\n").collect()
 }
@@ -218,11 +220,12 @@ mod tests {
         let due = run.scene().hand_over.as_ref().unwrap().refusal.clone().unwrap();
         run.print(&due, false);
         assert_eq!(run.said(), [] as [&str; 0]);
-        let cells = run.outcome.ram.slice(SCREEN.start, SCREEN.len() as usize).unwrap();
+        let screen = run.case.devices.screen_memory();
+        let cells = run.outcome.ram.slice(screen.start, screen.len() as usize).unwrap();
         let shown: Vec<u8> = cells.iter().step_by(2).copied().collect();
         let text = TOO_LARGE.as_bytes();
         let at = shown.windows(text.len()).position(|cells| cells == text).unwrap() as u64;
-        run.flip(SCREEN.start + 2 * at);
+        run.flip(screen.start + 2 * at);
         assert_eq!(run.said(), ["halt: stub+0x0"]);
     }
 

@@ -5,7 +5,7 @@
 use super::landing::Landing;
 use super::scene::Scene;
 use super::{Finding, Rule, placement, trampoline};
-use crate::case::{SCREEN, objects};
+use crate::case::objects;
 use crate::machine::{End, PAGE, Placed, Setup};
 use crate::range::Range;
 
@@ -80,7 +80,7 @@ fn permitted(scene: &Scene, landing: Option<Landing>) -> Vec<Range> {
         placement.window,
         boot_params(setup),
     ];
-    ranges.extend(scene.case.screen.then_some(SCREEN));
+    ranges.extend(scene.case.screen.then(|| scene.case.devices.screen_memory()));
     ranges.extend(whereabouts(scene, landing));
     // A stub that did not get to its end may have been about to give back what it borrowed.
     let finished = scene.outcome.end == End::HandOff;
@@ -150,6 +150,7 @@ mod tests {
     use crate::case::{Acpi, Case, Efi, EfiSignature, SetupData, SetupDataKind, Span};
     use crate::image::WordSize;
 
+    const SCREEN: Range = Range { start: 0xb_8000, end: 0xb_8fa0 };
     /// RAM that nobody uses.
     const FREE: u64 = 0x3000_0000;
 

@@ -72,6 +72,7 @@ mod tests {
             fill: Fill(7),
             placed: vec![placed(0x2ffe, &[2; 4]), placed(0x2fff, &[3])],
             timer: Vec::new(),
+            devices: Default::default(),
             budget: 1,
         }
     }

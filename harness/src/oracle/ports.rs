@@ -3,7 +3,7 @@
 //! timer for entropy, a serial port that the command line asks for, the cursor of a text screen.
 
 use super::scene::Scene;
-use super::{Finding, Rule, Subject};
+use super::{Finding, Rule, Subject, serial};
 use crate::case::Case;
 use crate::machine::PortUse;
 
@@ -12,9 +12,7 @@ use crate::machine::PortUse;
 const TIMER_COUNTER: u16 = 0x40;
 const TIMER_CONTROL: u16 = 0x43;
 const TIMER_READ_BACK: u32 = 0xc2;
-/// Index and data of the display's controller, and the cursor's registers (arch/x86/boot/compressed/misc.c).
-const DISPLAY_INDEX: u16 = 0x3d4;
-const DISPLAY_DATA: u16 = 0x3d5;
+/// The registers of the display's controller that the cursor has (arch/x86/boot/compressed/misc.c).
 const CURSOR: [u32; 2] = [14, 15];
 /// The serial ports that have names (arch/x86/boot/early_serial_console.c).
 const SERIAL: [u16; 2] = [0x3f8, 0x2f8];
@@ -51,23 +49,26 @@ pub fn judge(scene: &Scene) -> Vec<Finding> {
 fn allowed(subject: &Subject, case: &Case, port: u16) -> Allowed {
     let read_only = Allowed { reads: true, writes: Writes::None };
     let write = |values| Allowed { reads: false, writes: Writes::OneOf(values) };
+    let display = case.devices.screen_port();
     match port {
         TIMER_COUNTER if needs_timer(subject, case) => read_only,
         TIMER_CONTROL if needs_timer(subject, case) => write(&[TIMER_READ_BACK]),
-        DISPLAY_INDEX if case.screen => write(&CURSOR),
-        DISPLAY_DATA if case.screen => Allowed { reads: false, writes: Writes::Any },
-        _ => serial(case, port).unwrap_or_default(),
+        _ if case.screen && port == display => write(&CURSOR),
+        _ if case.screen && port == display + 1 => Allowed { reads: false, writes: Writes::Any },
+        _ => serial_port(case, port).unwrap_or_default(),
     }
 }
 
 /// The timer is the last resort: for a stub that needs entropy on a CPU that has none.
 fn needs_timer(subject: &Subject, case: &Case) -> bool {
-    let rdrand = case.cpu.rdrand.as_ref().is_some_and(|values| !values.is_empty());
+    // A stub gives up after ten tries.
+    let rdrand = case.cpu.rdrand.as_ref().is_some_and(|values| !values.is_empty())
+        && case.cpu.rdrand_failures < 10;
     subject.image.stub().kaslr && case.asks_for_kaslr() && case.cpu.tsc.is_none() && !rdrand
 }
 
 /// A register of a serial port that the command line names.
-fn serial(case: &Case, port: u16) -> Option<Allowed> {
+fn serial_port(case: &Case, port: u16) -> Option<Allowed> {
     let line = case.command_line.as_deref()?;
     let asks = |word: &&str| ["earlyprintk=", "console=uart"].iter().any(|ask| word.contains(ask));
     let mut asking = line.split_ascii_whitespace().filter(asks).peekable();
@@ -75,16 +76,23 @@ fn serial(case: &Case, port: u16) -> Option<Allowed> {
     let numbers =
         asking.flat_map(|word| word.split(',').filter_map(|item| item.strip_prefix("0x")));
     let addresses: Vec<u16> = numbers.filter_map(address).collect();
-    let named = |base: &u16| SERIAL.contains(base) || addresses.contains(base);
+    let asked = serial::asked(case);
+    let named = |base: &u16| {
+        SERIAL.contains(base)
+            || addresses.contains(base)
+            || asked.is_some_and(|asked| asked.base == *base)
+    };
     let register =
         (0..=5).find(|register| port.checked_sub(*register).is_some_and(|b| named(&b)))?;
     let write = |reads, values| Some(Allowed { reads, writes: Writes::OneOf(values) });
+    let probed = asked.is_some_and(|asked| asked.probed && asked.base + register == port);
     match register {
         // Data, and either half of the divisor.
-        0 | 1 => Some(Allowed { reads: false, writes: Writes::Any }),
+        0 | 1 => Some(Allowed { reads: probed, writes: Writes::Any }),
         // No FIFO.
         2 => write(false, &[0]),
         // Eight bits, no parity, one stop bit; the top bit gives access to the divisor.
+        3 if probed => write(true, &[0x03, 0x83, 0, 0x80]),
         3 => write(true, &[0x03, 0x83]),
         // Ready.
         4 => write(false, &[3]),
@@ -136,7 +144,7 @@ mod tests {
 
     fn serial_port(line: &str, port: u16, reads: u64, values: &[u32]) -> bool {
         let case = Case { command_line: Some(line.into()), ..Case::default() };
-        wrong(&serial(&case, port).unwrap_or_default(), &used(reads, values)).is_none()
+        wrong(&super::serial_port(&case, port).unwrap_or_default(), &used(reads, values)).is_none()
     }
 
     #[test]
@@ -145,6 +153,12 @@ mod tests {
         assert!(serial_port("earlyprintk=serial,0x1234", 0x1239, 7, &[]));
         assert!(serial_port("console=uart8250,io,0x2f8", 0x2f9, 0, &[0]));
         assert!(serial_port("mem=0x3fd80482 earlyprintk=ttyS0", 0x3fd, 59, &[]));
+        assert!(serial_port("console=uart,io,0x2f8", 0x2f8, 1, &[0x0c]));
+        assert!(serial_port("console=uart,io,0x2f8", 0x2fb, 2, &[0x80, 0, 3, 0x83]));
+        assert!(serial_port("console=uart,io,1000,9600", 0x3eb, 1, &[3, 0x83]));
+        assert!(!serial_port("console=uart,io,0x2f8", 0x3f8, 1, &[0x0c]), "not asked");
+        assert!(!serial_port("console=uart,io,0x2f8,9600", 0x2f8, 1, &[0x0c]), "it is told");
+        assert!(!serial_port("console=uart,io,0x2f8,9600", 0x2fb, 1, &[0]));
         assert!(!serial_port("quiet", 0x3fb, 0, &[3]));
         assert!(!serial_port("earlyprintk=ttyS0", 0x3fb, 0, &[0x13]));
         assert!(!serial_port("earlyprintk=ttyS0", 0x3fd, 1, &[1]));
@@ -181,6 +195,8 @@ mod tests {
         assert!(asks("quiet", none(), "nokaslr\0"));
         assert!(asks("quiet", with(&[]), "nokaslr\0"), "RDRAND fails");
         assert!(!asks("quiet", with(&[1]), "nokaslr\0"));
+        let slow = |failures| CpuFeatures { rdrand_failures: failures, ..with(&[1]) };
+        assert!(!asks("quiet", slow(9), "nokaslr\0") && asks("quiet", slow(10), "nokaslr\0"));
         assert!(!asks("quiet", CpuFeatures { tsc: Some(vec![]), ..none() }, "nokaslr\0"));
         assert!(!asks("nokaslr", none(), "nokaslr\0"));
         assert!(!asks("quiet", none(), ""));

@@ -129,6 +129,7 @@ pub fn inputs<'a>(setup: &'a Setup, memory: &'a Loaded<'a>) -> Inputs<'a> {
         cpu: Cpu {
             la57: setup.cpu.la57,
             rdrand: setup.cpu.rdrand.as_deref(),
+            rdrand_failures: setup.cpu.rdrand_failures,
             tsc: setup.cpu.tsc.as_deref(),
             timer: &setup.timer,
         },
@@ -199,11 +200,18 @@ mod tests {
         let mut run = Run::of(build(fixture(WordSize::Bits64, "6.1.192", "")), Case::default());
         run.setup.cpu.la57 = true;
         run.setup.cpu.rdrand = Some(vec![3]);
+        run.setup.cpu.rdrand_failures = 6;
         run.setup.cpu.tsc = Some(vec![4]);
         run.setup.timer = vec![5];
         let memory = Loaded(&run.setup);
         let told = inputs(&run.setup, &memory);
-        let cpu = Cpu { la57: true, rdrand: Some(&[3]), tsc: Some(&[4]), timer: &[5] };
+        let cpu = Cpu {
+            la57: true,
+            rdrand: Some(&[3]),
+            rdrand_failures: 6,
+            tsc: Some(&[4]),
+            timer: &[5],
+        };
         assert_eq!((told.cpu, told.load), (cpu, 16 * MIB));
         assert!(told.entered_at_32_bits && !told.entered_with_five_levels);
         for five_levels in [false, true] {

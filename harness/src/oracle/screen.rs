@@ -5,13 +5,9 @@
 use super::loaded::Loaded;
 use super::scene::Scene;
 use super::{Finding, Landing, Rule, text};
-use crate::case::{SCREEN, SCREEN_COLUMNS};
+use crate::case::SCREEN_COLUMNS;
 use crate::machine::End;
 use crate::reference::{Memory, shown};
-
-/// Data of the display's controller.
-const DISPLAY_DATA: u16 = 0x3d5;
-const DISPLAY_INDEX: u16 = 0x3d4;
 
 /// Judges a stub that came to an end by itself, on a machine that has a screen.
 pub fn judge(scene: &Scene, landing: Option<Landing>) -> Vec<Finding> {
@@ -25,9 +21,10 @@ pub fn judge(scene: &Scene, landing: Option<Landing>) -> Vec<Finding> {
 
 /// The last thing that is done to the cursor is to put it where boot_params say.
 fn cursor(scene: &Scene) -> Option<Finding> {
-    let Scene { setup, outcome, .. } = scene;
-    let data = outcome.ports.get(&DISPLAY_DATA)?;
-    let index = outcome.ports.get(&DISPLAY_INDEX).map_or(0, |index| index.writes);
+    let Scene { setup, outcome, case, .. } = scene;
+    let port = case.devices.screen_port();
+    let data = outcome.ports.get(&(port + 1))?;
+    let index = outcome.ports.get(&port).map_or(0, |index| index.writes);
     let place = outcome.ram.slice(setup.boot_params, 2)?;
     let position = usize::from(place[0]) + SCREEN_COLUMNS * usize::from(place[1]);
     let halves = [(position >> 8 & 0xff) as u32, (position & 0xff) as u32];
@@ -49,15 +46,16 @@ fn cursor(scene: &Scene) -> Option<Finding> {
 fn contents(scene: &Scene, landing: Option<Landing>) -> Option<Finding> {
     let said = text::predicted(scene, landing).filter(|_| scene.case.screen)?;
     let memory = Loaded(scene.setup);
-    let mut expected = vec![0; SCREEN.len() as usize];
-    let known = memory.read(SCREEN.start, &mut expected)
+    let screen = scene.case.devices.screen_memory();
+    let mut expected = vec![0; screen.len() as usize];
+    let known = memory.read(screen.start, &mut expected)
         && shown(&memory, scene.setup.boot_params, said, &mut expected);
-    let actual = scene.outcome.ram.slice(SCREEN.start, expected.len()).filter(|_| known)?;
+    let actual = scene.outcome.ram.slice(screen.start, expected.len()).filter(|_| known)?;
     let at = expected.iter().zip(actual).position(|(expected, actual)| expected != actual)?;
     let (line, column) = (at / 2 / SCREEN_COLUMNS, at / 2 % SCREEN_COLUMNS);
     let differing = expected.iter().zip(actual).filter(|(expected, actual)| expected != actual);
     Some(Finding {
-        address: Some(SCREEN.start + at as u64),
+        address: Some(screen.start + at as u64),
         bytes: differing.count() as u64,
         ..Finding::new(
             Rule::Footprint,
@@ -72,9 +70,14 @@ fn contents(scene: &Scene, landing: Option<Landing>) -> Option<Finding> {
 mod tests {
     use super::super::testing::{Run, image};
     use super::*;
-    use crate::case::Case;
+    use crate::case::{Case, Devices};
     use crate::image::WordSize;
     use crate::machine::PortUse;
+    use crate::range::Range;
+
+    const SCREEN: Range = Range { start: 0xb_8000, end: 0xb_8fa0 };
+    const DISPLAY_INDEX: u16 = 0x3d4;
+    const DISPLAY_DATA: u16 = 0x3d5;
 
     fn with_screen() -> Run {
         let case = Case { screen: true, ..Case::default() };
@@ -159,5 +162,26 @@ mod tests {
         assert_eq!(run.found(Rule::Ports), []);
         run.outcome.ports.remove(&DISPLAY_DATA);
         assert_eq!(run.found(Rule::Ports), [], "nothing was printed");
+    }
+
+    #[test]
+    fn a_screen_without_colours_is_another_place() {
+        let devices = Devices { monochrome: true, cursor_line: 24, ..Devices::default() };
+        let case = Case { screen: true, devices, ..Case::default() };
+        let mut run = Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0"), case);
+        assert_eq!(run.said(), [] as [&str; 0]);
+        run.flip(0xb_0000);
+        assert_eq!(run.expected(Rule::Footprint).len(), 1);
+        run.flip(0xb_0000);
+        run.write(run.setup.boot_params, &[5, 3]);
+        let data = |values: &[u32]| PortUse {
+            writes: 2,
+            sizes: 1,
+            values: values.to_vec(),
+            ..PortUse::default()
+        };
+        run.outcome.ports.insert(0x3b4, data(&[14, 15]));
+        run.outcome.ports.insert(0x3b5, data(&[0, 0xf4]));
+        assert_eq!(run.expected(Rule::Ports), ["0x0 and 0xf5 written"]);
     }
 }

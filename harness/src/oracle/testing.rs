@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::scene::Scene;
 use super::{Judgement, Loaded, Rule, Subject, judge, serial};
-use crate::case::{Case, SCREEN, place};
+use crate::case::{Case, place};
 use crate::image::fixture::{BITS32, BITS64, Fixture, INVERSE, SETUP_SIZE, kernel};
 use crate::image::{Compression, Image, WordSize};
 use crate::machine::{
@@ -176,11 +176,12 @@ impl Run {
             self.outcome.serial = text.replace('\n', "\r\n").into();
         }
         if self.case.screen {
-            let mut cells = vec![0; SCREEN.len() as usize];
+            let screen = self.case.devices.screen_memory();
+            let mut cells = vec![0; screen.len() as usize];
             let memory = Loaded(&self.setup);
-            assert!(memory.read(SCREEN.start, &mut cells));
+            assert!(memory.read(screen.start, &mut cells));
             assert!(shown(&memory, self.setup.boot_params, text, &mut cells));
-            self.write(SCREEN.start, &cells);
+            self.write(screen.start, &cells);
         }
     }
 

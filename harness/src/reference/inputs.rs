@@ -18,6 +18,8 @@ pub struct Cpu<'a> {
     pub la57: bool,
     /// What RDRAND answers, if CPUID announces it; with an empty list every try fails.
     pub rdrand: Option<&'a [u64]>,
+    /// So many tries fail before each one with which RDRAND answers.
+    pub rdrand_failures: u8,
     /// What RDTSC answers, if CPUID announces it; 0 if the list is empty.
     pub tsc: Option<&'a [u64]>,
     /// Counter 0 of the programmable interval timer; 0 if the list is empty.

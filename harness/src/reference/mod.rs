@@ -20,6 +20,7 @@ mod placement;
 mod plain;
 mod prepared;
 mod relocate;
+mod serial;
 mod start;
 #[cfg(test)]
 mod testing;
@@ -37,6 +38,7 @@ pub use placement::{Placement, Refusal, highest_heap, place, unrandomized_virt};
 pub use plain::{Plain, PlainError};
 pub use prepared::Prepared;
 pub use relocate::{Applied, fields, relocate};
+pub use serial::SerialPort;
 pub use vintage::hand_over as vintage_hand_over;
 
 /// The reference cannot say what should come out.

@@ -132,9 +132,9 @@ mod tests {
     #[test]
     fn a_symbol_that_may_or_may_not_move_is_in_the_way() {
         let mut elf = Elf::new(true);
-        let data = elf.section(Sec::data(".data", 0x20));
-        let odd = elf.special("odd", elf.address(data), ABSOLUTE);
-        elf.reloc(data, 8, 1, odd);
+        let text = elf.section(Sec::data(".text", 0x20));
+        let odd = elf.special("odd", elf.address(text), ABSOLUTE);
+        elf.reloc(text, 8, 1, odd);
         let vmlinux = Vmlinux::parse(elf.build()).unwrap();
         let derived = Derived::new(&vmlinux).unwrap();
         let error = Plain::new(&vmlinux).unwrap().relocate(&derived, 0, 0).unwrap_err();

@@ -141,6 +141,7 @@ pub fn survey(
 fn with_answers(case: &Case, answers: [u64; 2]) -> Case {
     let mut case = case.clone();
     case.cpu.rdrand = Some(answers.to_vec());
+    case.cpu.rdrand_failures = 0;
     case
 }
 
@@ -191,7 +192,9 @@ impl<'a> Choices<'a> {
 
     fn choose(&self, cpu: Cpu, answers: &[u64; 2]) -> Prediction {
         let prepared = self.prepared.as_ref();
-        prepared.map_or(self.unmoved, |p| p.choose(Cpu { rdrand: Some(answers), ..cpu }))
+        prepared.map_or(self.unmoved, |p| {
+            p.choose(Cpu { rdrand: Some(answers), rdrand_failures: 0, ..cpu })
+        })
     }
 }
 

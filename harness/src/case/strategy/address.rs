@@ -4,6 +4,11 @@
 use super::{FOUR_GIB, GIB, MIB, Space};
 use crate::machine::PAGE;
 
+/// A stub refuses to have its heap behind (`extract_kernel()`, arch/x86/boot/compressed/misc.c).
+const FOUR_LEVELS_END: u64 = 1 << 46;
+/// More than any stub's heap and page tables take: bzip2's is the largest.
+const LARGEST_HEAP: u64 = 6 * MIB;
+
 /// Kinds of place for the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -27,7 +32,7 @@ pub enum Place {
     EndsAtFourGiB,
     /// Above 4 GiB.
     AboveFourGiB,
-    /// Near the top of the 46-bit physical address space.
+    /// Near the top of the 46-bit physical address space; now and then as high as a stub accepts, or where it has to refuse.
     Top,
 }
 
@@ -97,6 +102,14 @@ pub fn load(
         Place::AboveFourGiB => {
             among(FOUR_GIB - space.kernel_alignment, 64 * GIB, space.kernel_alignment)
         }
-        Place::Top => among(1 << 44, highest(space, 1 << 46, 2 * MIB), 2 * MIB),
+        Place::Top => {
+            let last = highest(space, FOUR_LEVELS_END, space.kernel_alignment);
+            match pages % 8 {
+                3 => last,
+                // The heap that the stub looks at has its place in the last MiB that the kernel may use.
+                5 => last + (LARGEST_HEAP + 2 * MIB).next_multiple_of(space.kernel_alignment),
+                _ => among(1 << 44, highest(space, FOUR_LEVELS_END, 2 * MIB), 2 * MIB),
+            }
+        }
     }
 }

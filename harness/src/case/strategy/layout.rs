@@ -189,6 +189,24 @@ pub fn tighten(space: &Space, case: &mut Case, dice: &mut Dice) {
     case.memory = memory;
 }
 
+/// More regions than a stub keeps (`MAX_SLOT_AREA`, arch/x86/boot/compressed/kaslr.c), each with room for one place of the
+/// kernel or two; none, if the kernel is too large for so many.
+pub fn multiply(space: &Space, case: &mut Case) {
+    const MANY: u64 = 112;
+    let end = case.memory.iter().map(|entry| entry.end).max().unwrap_or(GIB);
+    let start = end.next_multiple_of(space.kernel_alignment);
+    let size = space.needed.next_multiple_of(space.kernel_alignment);
+    let distance = size + 2 * space.kernel_alignment;
+    let highest = space.highest_memory(case).min(space.randomized_end());
+    if start + MANY * distance > highest {
+        return;
+    }
+    case.memory.extend((0..MANY).map(|i| {
+        let start = start + i * distance;
+        MemoryEntry::usable(start, start + size + i % 2 * space.kernel_alignment)
+    }));
+}
+
 impl Space {
     /// What the entry protocol of `case` can name.
     fn highest_memory(&self, case: &Case) -> u64 {

@@ -11,6 +11,7 @@ mod firmware;
 mod layout;
 mod loaders;
 mod room;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod theme;
@@ -20,7 +21,7 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
 use super::error::impossible;
-use super::{Case, CaseError, Loader, Protocol};
+use super::{Case, CaseError, Devices, Loader, Protocol};
 use crate::image::{Compression, Image, Payload, SetupHeader, WordSize};
 use crate::machine::PAGE;
 use address::Place;
@@ -33,8 +34,31 @@ const FOUR_GIB: u64 = 4 * GIB;
 /// Kernels end far below; with larger claims there is no room for any of the places below 4 GiB.
 const LARGEST_KERNEL_END: u64 = 2 * GIB;
 const LEAST_BUDGET: u64 = 1 << 30;
-/// Where the stub's own messages can be read.
-const CONSOLE: &str = "earlyprintk=ttyS0";
+/// Where the stub's own messages can be read, in the spellings that it knows. Their number has no factor in common with those
+/// of themes, places and loaders, so that each meets each.
+const CONSOLES: [&str; 13] = [
+    "earlyprintk=ttyS0",
+    "earlyprintk=serial,ttyS1,115200",
+    "console=uart,io,0x2f8",
+    "earlyprintk=ttyS1,57600",
+    "earlyprintk=serial,0x3e8,19200,keep",
+    "earlyprintk=ttyS0,0x12c",
+    "console=uart8250,io,0x3f8,115200n8",
+    "earlyprintk=serial",
+    "earlyprintk=ttyS1 console=uart8250,io,0x3f8,300",
+    "console=uart8250,io,0x2e8",
+    "earlyprintk=vga earlyprintk=serial,0x3f8,9600",
+    "earlyprintk=ttyS0,0",
+    "console=tty0 console=uart,io,1000,1200",
+];
+/// Where the text screen's cursor is: where all text fits, and where the first characters scroll it.
+const CURSORS: [(u8, u8); 7] = [(0, 0), (0, 24), (79, 24), (0, 22), (79, 0), (40, 20), (0, 12)];
+/// Every so many cases one has a serial port that is never ready.
+const NEVER_READY_EVERY: usize = 60;
+/// Every so many text screens one has no colours.
+const MONOCHROME_EVERY: usize = 10;
+/// What a serial port's clock is divided by.
+const DIVISORS: [u16; 5] = [12, 1, 1000, 0x100, 3];
 /// The image has a 64-bit entry point (asm/bootparam.h).
 const XLF_KERNEL_64: u16 = 1;
 /// Image, boot_params, command line and initrd may lie above 4 GiB.
@@ -82,6 +106,8 @@ pub struct Space {
     budget: u64,
     /// Whether the stub can print to a serial port.
     serial: bool,
+    /// Whether it prints much.
+    verbose: bool,
     /// Below 4 GiB, where the stub does not refuse to go.
     accepted: u64,
     needed: u64,
@@ -139,6 +165,7 @@ impl Space {
             adjustable: header.init_size.is_some(),
             budget: budget(image.payload()),
             serial: image.stub().serial,
+            verbose: image.stub().verbose,
             accepted: FOUR_GIB.min(demands.highest_heap.saturating_add(1)),
             needed: demands.needed.clamp(PAGE, LARGEST_KERNEL_END),
         })
@@ -208,8 +235,9 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
         .prop_map(move |(step, pages, timer, fill, mut dice)| {
             let kaslr = number.is_multiple_of(2);
             let base = Case {
-                command_line: Some(command_line(kaslr)),
+                command_line: Some(command_line(number, kaslr)),
                 timer,
+                devices: devices(&space, number),
                 fill,
                 second_fill: (number % SECOND_FILL_EVERY == 5).then_some(!fill),
                 budget: space.budget,
@@ -253,8 +281,22 @@ pub fn cases(space: &Space, number: usize) -> BoxedStrategy<Case> {
         .boxed()
 }
 
-fn command_line(kaslr: bool) -> String {
-    if kaslr { CONSOLE.to_owned() } else { format!("{CONSOLE} nokaslr") }
+fn devices(space: &Space, number: usize) -> Devices {
+    let (cursor_column, cursor_line) = CURSORS[(number / 2 + number / 14) % CURSORS.len()];
+    Devices {
+        // Each byte takes its time.
+        serial_never_ready: !space.verbose && number % NEVER_READY_EVERY == 9,
+        serial_divisor: DIVISORS[number / 2 % DIVISORS.len()],
+        cursor_column,
+        cursor_line,
+        monochrome: number / 2 % MONOCHROME_EVERY == 3,
+        ..Devices::default()
+    }
+}
+
+fn command_line(number: usize, kaslr: bool) -> String {
+    let console = CONSOLES[number / 2 % CONSOLES.len()];
+    if kaslr { console.to_owned() } else { format!("{console} nokaslr") }
 }
 
 /// Every so many cases one takes the habits of a loader, and all do if loaders were asked for.

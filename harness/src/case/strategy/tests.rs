@@ -3,9 +3,10 @@
 use super::address::{Place, places};
 use super::*;
 use crate::campaign::{draw, shrink};
-use crate::case::place;
+use crate::case::{MemoryEntry, objects, place};
 use crate::image::fixture::{Fixture, kernel};
 use crate::oracle::{Finding, Judgement, Rule};
+use crate::range::Range;
 
 fn space(bits64: bool) -> (Image, WordSize, Space) {
     let (image, word, demands) = image(bits64);
@@ -126,6 +127,53 @@ fn some_cases_have_boot_params_or_command_line_across_large_pages() {
         crosses(case.places.command_line, 2048) && !crosses(case.places.command_line, text)
     });
     assert!(lines.count() >= 1);
+}
+
+#[test]
+fn some_cases_lie_at_the_edges() {
+    let (_, _, space) = space(true);
+    let cases: Vec<Case> = (0..512).map(|number| draw(&space, 1, number).current()).collect();
+    let count = |test: &dyn Fn(&Case) -> bool| cases.iter().filter(|case| test(case)).count();
+    let end = |case: &Case| space.window(case.load, space.kernel_alignment).end;
+    assert!(count(&|case| end(case) >= (1 << 46) + 6 * MIB) >= 1, "refused");
+    assert!(count(&|case| ((1 << 46) - 4 * MIB..=1 << 46).contains(&end(case))) >= 1);
+    let room = |entry: &&MemoryEntry| entry.range().len() >= space.needed;
+    let many = |case: &Case| case.memory.iter().filter(room).count() > 100;
+    assert!(count(&|case| many(case) && case.asks_for_kaslr()) >= 2);
+    let nodes = |case: &Case| {
+        let crosses = |range: Range| range.start >> 21 != (range.end - 1) >> 21;
+        case.setup_data.iter().any(|node| crosses(node.range()))
+    };
+    assert!(count(&nodes) >= 8);
+    let apart = |case: &Case| {
+        let first = case.setup_data.last().map_or(0, |node| node.address);
+        let places = [case.load, case.places.boot_params, case.places.command_line, first];
+        let entries: std::collections::BTreeSet<u64> = places.map(|at| at >> 39).into();
+        entries.len() == places.len()
+    };
+    assert!(count(&apart) >= 2);
+    let ends = |case: &Case| case.places.command_line + objects(case)[2].range.len();
+    let nul = |case: &Case| ends(case).is_multiple_of(2 * MIB) || ends(case) % (2 * MIB) == 1;
+    assert!(count(&|case| case.command_line.is_some() && nul(case)) >= 1);
+}
+
+#[test]
+fn every_spelling_meets_every_theme() {
+    let (_, _, space) = space(true);
+    let cases: Vec<Case> = (0..256).map(|number| draw(&space, 1, number).current()).collect();
+    for console in CONSOLES {
+        let spelled =
+            |case: &&Case| case.command_line.as_deref().is_some_and(|line| line.contains(console));
+        let drawn = cases.iter().filter(spelled);
+        assert!(drawn.clone().count() >= 12, "{console}");
+        assert!(drawn.filter(|case| case.asks_for_kaslr()).count() >= 4, "{console}");
+    }
+    let screens: Vec<&Case> = cases.iter().filter(|case| case.screen).collect();
+    for (column, line) in CURSORS {
+        let at = |devices: &Devices| (devices.cursor_column, devices.cursor_line) == (column, line);
+        assert!(screens.iter().any(|case| at(&case.devices)), "{column}, {line}");
+    }
+    assert!(screens.iter().filter(|case| case.devices.monochrome).count() >= 8);
 }
 
 #[test]

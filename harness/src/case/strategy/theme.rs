@@ -3,9 +3,9 @@
 
 use super::dice::Dice;
 use super::firmware;
-use super::layout::{fragment, room, tighten};
+use super::layout::{fragment, multiply, room, tighten};
 use super::room::Room;
-use super::{FOUR_GIB, GIB, MIB, Space, words};
+use super::{FOUR_GIB, GIB, MIB, Space, spread, words};
 use crate::case::contract::COMMAND_LINE_SIZE;
 use crate::case::{
     Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MemoryEntry, MemoryKind,
@@ -93,8 +93,17 @@ impl Theme {
                 case.screen |= !case.has_console();
             }
             Theme::Initrd => initrd(space, &mut case, dice),
-            Theme::Entropy => case.cpu = entropy(dice),
-            Theme::Tight => tighten(space, &mut case, dice),
+            Theme::Entropy => {
+                case.cpu = entropy(dice);
+                case.devices.timer_not_ready = dice.of(&[0, 1, 2]);
+            }
+            Theme::Tight => {
+                tighten(space, &mut case, dice);
+                // Rounds with KASLR, as this theme meets it.
+                if round % 8 == 3 {
+                    multiply(space, &mut case);
+                }
+            }
             Theme::SetupData => setup_data(space, &mut case, dice),
             Theme::Efi => firmware::efi(space, &mut case, dice),
             Theme::FiveLevels => five_levels(space, &mut case, round, dice),
@@ -154,6 +163,8 @@ fn entropy(dice: &mut Dice) -> CpuFeatures {
         rdrand: rdrand.then(|| values(dice)),
         tsc: tsc.then(|| values(dice)),
         gib_pages: dice.once_in(2),
+        // A stub tries ten times.
+        rdrand_failures: if rdrand { dice.of(&[0, 9, 1, 10, 15]) } else { 0 },
         ..CpuFeatures::default()
     }
 }
@@ -161,6 +172,9 @@ fn entropy(dice: &mut Dice) -> CpuFeatures {
 fn setup_data(space: &Space, case: &mut Case, dice: &mut Dice) {
     let mut room = room(space, case);
     chain(space, case, &mut room, dice, None);
+    if dice.once_in(2) {
+        spread::node_across(space, case, dice);
+    }
 }
 
 /// Adds nodes; the payload of an indirect one lies in `payload` if that is given.
@@ -319,7 +333,7 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
     let object = Range::sized(at, dice.of(&[PAGE, 3 * PAGE]));
     let mut room = room(space, case);
     room.take(object);
-    match dice.below(6) {
+    match dice.below(8) {
         0 => case.initrd = Some(Span { start: object.start, end: object.end }),
         1 => {
             let len = (object.len() - SETUP_DATA_HEADER) as u32;
@@ -330,7 +344,10 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
         2 | 3 => chain(space, case, &mut room, dice, Some(object)),
         4 => case.places.boot_params = object.start,
         _ if case.protocol == Protocol::Bits32 || space.word == WordSize::Bits64 => {
-            case.places.command_line = object.start;
+            let len = case.command_line.as_ref().map_or(0, String::len) as u64;
+            let slot = (region.start + space.needed).next_multiple_of(space.kernel_alignment);
+            // The NUL is the last byte before a place for the kernel, or its first one.
+            case.places.command_line = dice.of(&[object.start, slot - len - 1, slot - len]);
         }
         _ => {}
     }
@@ -377,23 +394,8 @@ fn places(space: &Space, case: &mut Case, dice: &mut Dice) {
     }
     initrd(space, case, dice);
     if dice.once_in(2) {
-        across(space, case, dice);
-    }
-}
-
-/// Puts boot_params or the command line across a border of 2 MiB: a stub that maps large pages, and only where it looks,
-/// may leave the second half of them out.
-fn across(space: &Space, case: &mut Case, dice: &mut Dice) {
-    const LARGE_PAGE: u64 = 2 * MIB;
-    let mut room = room(space, case);
-    let Some(free) = room.find(dice, 2 * LARGE_PAGE, LARGE_PAGE, reach(space, case)) else {
-        return;
-    };
-    let border = free.start + LARGE_PAGE;
-    let short = case.command_line.as_ref().is_some_and(|line| line.len() < COMMAND_LINE_SIZE / 2);
-    if short && dice.once_in(2) {
-        case.places.command_line = border - COMMAND_LINE_SIZE as u64 / 2;
-    } else {
-        case.places.boot_params = border - PAGE / 2;
+        spread::across(space, case, dice);
+    } else if case.protocol == Protocol::Bits64 && space.above_4g {
+        spread::scatter(space, case, dice);
     }
 }

@@ -5,6 +5,10 @@
 use super::super::inputs::Cpu;
 use crate::image::WordSize;
 
+/// So often the stub asks RDRAND for one number before it goes without (`RDRAND_RETRY_LOOPS`,
+/// arch/x86/include/asm/archrandom.h).
+const TRIES: usize = 10;
+
 /// The source of numbers of one run: counts the answers of the CPU and of the timer.
 pub struct Entropy<'a> {
     word: WordSize,
@@ -12,27 +16,30 @@ pub struct Entropy<'a> {
     rdrand: usize,
     tsc: usize,
     timer: usize,
+    /// Whether the last number is the timer's.
+    timed: bool,
 }
 
 impl<'a> Entropy<'a> {
     /// The source at the beginning of a run.
     pub fn new(word: WordSize, cpu: Cpu<'a>) -> Entropy<'a> {
-        Entropy { word, cpu, rdrand: 0, tsc: 0, timer: 0 }
+        Entropy { word, cpu, rdrand: 0, tsc: 0, timer: 0, timed: false }
     }
 
     /// The next number; `seed` is the hash of what boot_params hold now.
     pub fn draw(&mut self, seed: u64) -> u64 {
         let mut raw = seed;
         let mut asked = false;
-        if let Some(values @ [_, ..]) = self.cpu.rdrand {
-            raw ^= next(values, &mut self.rdrand);
+        if let Some(number) = self.rdrand() {
+            raw ^= number;
             asked = true;
         }
         if let Some(values) = self.cpu.tsc {
             raw ^= next(values, &mut self.tsc);
             asked = true;
         }
-        if !asked {
+        self.timed = !asked;
+        if self.timed {
             raw ^= u64::from(next(self.cpu.timer, &mut self.timer));
         }
         match self.word {
@@ -47,13 +54,26 @@ impl<'a> Entropy<'a> {
         }
     }
 
-    /// The names of the sources that a verbose stub says it uses, each with a space before it.
+    /// `rdrand_long()`.
+    fn rdrand(&mut self) -> Option<u64> {
+        let values @ [_, ..] = self.cpu.rdrand? else { return None };
+        let each = usize::from(self.cpu.rdrand_failures) + 1;
+        for _ in 0..TRIES {
+            let turn = self.rdrand;
+            self.rdrand += 1;
+            if turn % each == each - 1 {
+                return Some(values[turn / each % values.len()]);
+            }
+        }
+        None
+    }
+
+    /// The names of the sources that a verbose stub says it used for the last number, each with a space before it.
     pub fn sources(&self) -> String {
-        let timer = !matches!(self.cpu.rdrand, Some([_, ..])) && self.cpu.tsc.is_none();
         [
             (self.cpu.rdrand.is_some(), " RDRAND"),
             (self.cpu.tsc.is_some(), " RDTSC"),
-            (timer, " i8254"),
+            (self.timed, " i8254"),
         ]
         .iter()
         .filter_map(|(used, name)| used.then_some(*name))
@@ -123,6 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn rdrand_is_asked_ten_times() {
+        let draws = |failures| {
+            let timer = &[100, 101][..];
+            let rdrand = Some(&[1, 2, 3][..]);
+            let cpu = Cpu { rdrand, rdrand_failures: failures, timer, ..Cpu::default() };
+            let mut entropy = Entropy::new(WordSize::Bits64, cpu);
+            [0; 4].map(|_| (entropy.draw(0), entropy.sources().ends_with("i8254")))
+        };
+        let by = |values: [u64; 4]| values.map(|value| (mixed(value), value >= 100));
+        assert_eq!(draws(0), by([1, 2, 3, 1]));
+        assert_eq!(draws(9), by([1, 2, 3, 1]));
+        // The eleventh try is the first one for the second number.
+        assert_eq!(draws(10), by([100, 1, 101, 2]));
+        assert_eq!(draws(19), by([100, 1, 101, 2]));
+    }
+
+    #[test]
     fn the_product_is_folded_at_the_word() {
         let cpu = Cpu { rdrand: Some(&[1 << 63, 1 << 32]), ..Cpu::default() };
         // 2^63 times the constant: its low bit ends up on top, the rest one place lower.
@@ -136,7 +173,11 @@ mod tests {
 
     #[test]
     fn a_verbose_stub_names_what_it_tries() {
-        let names = |cpu| Entropy::new(WordSize::Bits64, cpu).sources();
+        let names = |cpu| {
+            let mut entropy = Entropy::new(WordSize::Bits64, cpu);
+            entropy.draw(0);
+            entropy.sources()
+        };
         assert_eq!(names(Cpu::default()), " i8254");
         assert_eq!(names(Cpu { rdrand: Some(&[]), ..Cpu::default() }), " RDRAND i8254");
         assert_eq!(names(Cpu { tsc: Some(&[]), ..Cpu::default() }), " RDTSC");

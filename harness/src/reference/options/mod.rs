@@ -8,4 +8,4 @@ mod words;
 
 pub use arguments::Arguments;
 pub use numbers::{Sizes, guessed, strict};
-pub use words::CommandLine;
+pub use words::{CommandLine, value};

@@ -66,15 +66,19 @@ impl CommandLine {
 
     /// The value of the last `option=value`, in a buffer of `room` bytes, NUL included.
     pub fn value(&self, option: &str, room: usize) -> Option<Value> {
-        self.bytes
-            .split(|&byte| ends_word(byte))
-            .filter_map(|word| word.strip_prefix(option.as_bytes())?.strip_prefix(b"="))
-            .next_back()
-            .map(|value| Value {
-                len: value.len(),
-                bytes: value[..value.len().min(room.saturating_sub(1))].to_vec(),
-            })
+        value(&self.bytes, option, room)
     }
+}
+
+/// The value of the last `option=value` of `line`, in a buffer of `room` bytes, NUL included.
+pub fn value(line: &[u8], option: &str, room: usize) -> Option<Value> {
+    line.split(|&byte| ends_word(byte))
+        .filter_map(|word| word.strip_prefix(option.as_bytes())?.strip_prefix(b"="))
+        .next_back()
+        .map(|value| Value {
+            len: value.len(),
+            bytes: value[..value.len().min(room.saturating_sub(1))].to_vec(),
+        })
 }
 
 fn ends_word(byte: u8) -> bool {

@@ -2,7 +2,7 @@
 //! What lies where in a run: all that the picture names.
 
 use super::MapReport;
-use crate::case::{MemoryEntry, SCREEN, objects};
+use crate::case::{MemoryEntry, objects};
 use crate::explain::phases::Phase;
 use crate::machine::PAGE;
 use crate::oracle::{Loaded, Subject};
@@ -131,7 +131,7 @@ fn own(report: &MapReport) -> Vec<Place> {
         add("init_size window", window, true);
     }
     if report.case.screen {
-        add("text screen", SCREEN, true);
+        add("text screen", report.case.devices.screen_memory(), true);
     }
     places
 }
