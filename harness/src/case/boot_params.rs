@@ -144,8 +144,8 @@ fn objects(page: &mut Page, case: &Case) {
     );
     let first = case.setup_data.first().map_or(0, |node| node.address);
     page.put(offset_of!(boot_params, hdr.setup_data), &first.to_le_bytes());
-    if let Some(acpi) = case.acpi.as_ref().filter(|acpi| acpi.in_boot_params) {
-        page.put(offset_of!(boot_params, acpi_rsdp_addr), &acpi.address.to_le_bytes());
+    if let Some(rsdp) = case.acpi.as_ref().and_then(|acpi| acpi.named_in_boot_params()) {
+        page.put(offset_of!(boot_params, acpi_rsdp_addr), &rsdp.to_le_bytes());
     }
 }
 

@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::hex;
 
-pub use acpi::{Acpi, Affinity};
+pub use acpi::{Acpi, Affinity, Checksums, SecondRoot};
 pub use boot_params::{SCREEN_COLUMNS, SCREEN_LINES};
 pub use contract::{Object, objects};
-pub use efi::{Efi, EfiEntry, EfiKind, EfiSignature};
+pub use efi::{AcpiGuids, Efi, EfiEntry, EfiKind, EfiSignature};
 pub use entry::{CpuFeatures, EntryState, GdtLayout, IdentityMap};
 pub use error::{CaseError, Fault};
 pub use file::{CaseFile, CaseFileError, ImageRef};

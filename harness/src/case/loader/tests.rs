@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::case::{
-    Acpi, Efi, EfiSignature, Fault, MemoryEntry, Places, SetupData, SetupDataKind, Span,
+    Acpi, AcpiGuids, Efi, EfiSignature, Fault, MemoryEntry, Places, SetupData, SetupDataKind, Span,
 };
 use crate::image::fixture::{Fixture, kernel};
 
@@ -28,7 +28,8 @@ fn refused(change: impl FnOnce(&mut Case)) -> (&'static str, Fault) {
 
 fn efi(tables: u64, descriptor_size: u32) -> Option<Efi> {
     let signature = EfiSignature::EL32;
-    Some(Efi { signature, tables, map: 0x8_2000, descriptor_size, memory: vec![] })
+    let acpi = AcpiGuids::Newer;
+    Some(Efi { signature, tables, map: 0x8_2000, descriptor_size, acpi, memory: vec![] })
 }
 
 fn node(address: u64, len: u32) -> Vec<SetupData> {
@@ -61,7 +62,7 @@ fn impossible_cases_are_refused_by_field() {
         ("efi.descriptor_size", |case| case.efi = efi(0x8_0000, 39)),
         ("efi.tables", |case| case.efi = efi(1 << 32, 40)),
         ("acpi.address", |case| {
-            case.acpi = Some(Acpi { address: 8, in_boot_params: true, affinity: vec![] });
+            case.acpi = Some(Acpi::at(8));
         }),
         ("memory", |case| {
             let kind = MemoryKind::Unlisted;
@@ -212,10 +213,11 @@ fn wild_case() -> impl Strategy<Value = Case> {
             }
             if flags[2] {
                 let signature = EfiSignature::EL64;
-                case.efi = Some(Efi { signature, tables, map, descriptor_size, memory: vec![] });
+                let (acpi, memory) = (AcpiGuids::OlderFirst, vec![]);
+                case.efi = Some(Efi { signature, tables, map, descriptor_size, acpi, memory });
             }
             if flags[3] {
-                case.acpi = Some(Acpi { address, in_boot_params: true, affinity: vec![] });
+                case.acpi = Some(Acpi { in_boot_params: true, ..Acpi::at(address) });
             }
             if flags[4] {
                 let [boot_params, command_line, gdt, page_tables] = at;

@@ -2,10 +2,9 @@
 //! Themes: each makes one side of a case unusual, so that what goes wrong has few possible causes.
 
 use super::dice::Dice;
-use super::firmware;
 use super::layout::{fragment, room, tighten};
 use super::room::Room;
-use super::{FOUR_GIB, GIB, MIB, Space, words};
+use super::{FOUR_GIB, GIB, MIB, Space, acpi, firmware, words};
 use crate::case::contract::COMMAND_LINE_SIZE;
 use crate::case::{
     Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MemoryEntry, MemoryKind,
@@ -73,7 +72,7 @@ impl Theme {
 
     /// Whether it puts something in KASLR's way, for which there has to be a way.
     pub fn needs_room(self) -> bool {
-        matches!(self, Theme::CommandLine | Theme::SetupData | Theme::Gap)
+        matches!(self, Theme::CommandLine | Theme::SetupData | Theme::Gap | Theme::Acpi)
     }
 
     /// Makes `case` one of this theme, which comes up for the `round`th time.
@@ -96,11 +95,11 @@ impl Theme {
             Theme::Entropy => case.cpu = entropy(dice),
             Theme::Tight => tighten(space, &mut case, dice),
             Theme::SetupData => setup_data(space, &mut case, dice),
-            Theme::Efi => firmware::efi(space, &mut case, dice),
+            Theme::Efi => firmware::efi(space, &mut case, round / 2, dice),
             Theme::FiveLevels => five_levels(space, &mut case, round, dice),
             Theme::Entry => entry(&mut case, dice),
             Theme::Gap => gap(space, &mut case, dice),
-            Theme::Acpi => firmware::acpi(space, &mut case, dice),
+            Theme::Acpi => acpi::legacy(space, &mut case, round / 2, dice),
             Theme::Sentinel => {
                 case.sentinel = Some(dice.any());
                 initrd(space, &mut case, dice);
