@@ -25,6 +25,7 @@ pub fn simpler(case: &Case, preferred: u64) -> Vec<Case> {
     change(&|case| case.setup_data.clear());
     change(&|case| case.initrd = None);
     change(&|case| case.sentinel = None);
+    change(&|case| case.cc_blob_address = None);
     change(&|case| case.second_fill = None);
     change(&|case| case.init_size = None);
     change(&|case| case.kernel_alignment = None);
@@ -90,7 +91,9 @@ pub fn simpler(case: &Case, preferred: u64) -> Vec<Case> {
         tables(&|acpi| acpi.processors = 0);
         tables(&|acpi| acpi.small_affinities = 0);
         for index in 0..acpi.affinity.len() {
-            tables(&|acpi| drop(acpi.affinity.remove(index)));
+            tables(&|acpi| {
+                acpi.affinity.remove(index);
+            });
         }
     }
     let words = case.command_line.as_deref().map_or(0, |line| line.split(' ').count());

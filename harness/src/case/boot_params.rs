@@ -29,7 +29,8 @@ const TEXT_MODE: u8 = 3;
 const DESCRIPTOR_VERSION: u32 = 1;
 
 /// What every kernel throws away when the sentinel is set (`sanitize_boot_params()`, arch/x86/include/asm/
-/// bootparam_utils.h); later kernels keep `cc_blob_address`, which lies between.
+/// bootparam_utils.h); later kernels keep `cc_blob_address`, which lies between
+/// and is a case's own field.
 const THROWN_AWAY: [(usize, usize); 6] = [
     (0x070, 0x080),
     (0x0c0, 0x13c),
@@ -118,6 +119,9 @@ fn loader_fields(page: &mut Page, case: &Case) {
     }
     if let Some(init_size) = case.init_size {
         page.put_u32(offset_of!(boot_params, hdr.init_size), init_size);
+    }
+    if let Some(address) = case.cc_blob_address {
+        page.put_u32(offset_of!(boot_params, cc_blob_address), address);
     }
     if case.stale_kaslr_flag {
         page.0[offset_of!(boot_params, hdr.loadflags)] |= KASLR_FLAG;

@@ -178,6 +178,9 @@ fn check_cpu(word: WordSize, case: &Case) -> Result<(), CaseError> {
 
 fn check_objects(case: &Case) -> Result<(), CaseError> {
     check_addresses(case)?;
+    if let Some(address) = case.cc_blob_address.filter(|address| *address > u32::MAX.into()) {
+        return Err(impossible("cc_blob_address", format!("{address:#x} has more than 32 bits")));
+    }
     if let Some(line) = &case.command_line {
         if line.contains('\0') {
             return Err(impossible("command_line", "contains a NUL"));

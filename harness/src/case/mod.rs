@@ -101,6 +101,10 @@ pub struct Case {
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<hex::Hex>")]
     pub sentinel: Option<u64>,
+    /// `cc_blob_address` as the loader leaves it: the stub's to write.
+    #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<hex::Hex>")]
+    pub cc_blob_address: Option<u64>,
     /// The loader leaves the flag set by which a stub tells the kernel that KASLR ran.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stale_kaslr_flag: bool,
@@ -148,6 +152,7 @@ impl Default for Case {
             second_fill: None,
             budget: 1 << 32,
             sentinel: None,
+            cc_blob_address: None,
             stale_kaslr_flag: false,
             memory: vec![
                 MemoryEntry::usable(0, 0x9_fc00),

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::case::{
-    Acpi, AcpiGuids, Efi, EfiSignature, Fault, MemoryEntry, Places, SetupData, SetupDataKind, Span,
+    Acpi, AcpiGuids, Checksums, Efi, EfiSignature, Fault, MemoryEntry, Places, SecondRoot,
+    SetupData, SetupDataKind, Span,
 };
 use crate::image::fixture::{Fixture, kernel};
 
@@ -38,9 +39,15 @@ fn node(address: u64, len: u32) -> Vec<SetupData> {
     vec![SetupData { address, kind, len, points_to }]
 }
 
+/// Tables in the BIOS, and another RSDP that boot_params name.
+fn second(address: u64) -> Option<Acpi> {
+    let second = SecondRoot { address, checksums: Checksums::Right, in_boot_params: true };
+    Some(Acpi { second: Some(second), ..Acpi::at(0xe_0000) })
+}
+
 #[test]
 fn impossible_cases_are_refused_by_field() {
-    let impossible: [Change; 22] = [
+    let impossible: [Change; 27] = [
         ("load", |case| case.load += 1),
         ("kernel_alignment", |case| case.kernel_alignment = Some(0)),
         ("kernel_alignment", |case| case.kernel_alignment = Some(0x30_0000)),
@@ -63,6 +70,15 @@ fn impossible_cases_are_refused_by_field() {
         ("efi.tables", |case| case.efi = efi(1 << 32, 40)),
         ("acpi.address", |case| {
             case.acpi = Some(Acpi::at(8));
+        }),
+        ("cc_blob_address", |case| case.cc_blob_address = Some(1 << 32)),
+        ("acpi.tables", |case| case.acpi = Some(Acpi { tables: Some(8), ..Acpi::at(0xe_0000) })),
+        ("acpi.processors", |case| {
+            case.acpi = Some(Acpi { processors: 4097, ..Acpi::at(0xe_0000) });
+        }),
+        ("acpi.second", |case| case.acpi = second(0xe_0010)),
+        ("acpi.second", |case| {
+            case.acpi = second(0xe_1000).map(|acpi| Acpi { in_boot_params: true, ..acpi });
         }),
         ("memory", |case| {
             let kind = MemoryKind::Unlisted;
@@ -158,6 +174,10 @@ fn a_sentinel_comes_with_garbage_but_not_in_what_stays() {
     assert_eq!(page[0x1ef], 0xff);
     assert!(page[0xc0..0xcc].iter().all(|byte| *byte != 0));
     assert_eq!((page[0x13c..0x140].to_vec(), page[0x1e8]), (vec![0; 4], 2));
+    case.cc_blob_address = Some(0x1234_5678);
+    let setup = place(&image(), WordSize::Bits64, &case).unwrap();
+    let page = &setup.placed.iter().find(|p| p.address == setup.boot_params).unwrap().bytes;
+    assert_eq!(page[0x13c..0x140], 0x1234_5678u32.to_le_bytes());
 }
 
 /// Numbers that are wrong in some way more often than not.
