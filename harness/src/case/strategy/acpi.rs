@@ -81,7 +81,7 @@ fn place(space: &Space, case: &mut Case, way: Way, turn: usize, dice: &mut Dice)
                 acpi.tables = Some(found.start);
                 apart.push(found);
             }
-            (!dice.once_in(4)).then_some(decoy)
+            (!dice.once_in(8)).then_some(decoy)
         }
         Way::BootParams | Way::CommandLine | Way::Efi => {
             let found = room.find(dice, size, 16, LOW)?;
@@ -98,7 +98,7 @@ fn place(space: &Space, case: &mut Case, way: Way, turn: usize, dice: &mut Dice)
     acpi.second = second.map(|address| SecondRoot {
         address,
         checksums: match way {
-            Way::Bios | Way::Ebda if turn % 3 == 1 => Checksums::WrongExtended,
+            Way::Bios | Way::Ebda if turn % 2 == 1 => Checksums::WrongExtended,
             Way::Bios | Way::Ebda => Checksums::Wrong,
             _ => Checksums::Right,
         },

@@ -4,7 +4,8 @@
 use super::dice::Dice;
 use super::layout::{fragment, room, tighten};
 use super::room::Room;
-use super::{FOUR_GIB, GIB, MIB, Space, acpi, firmware, words};
+use super::words::command_line;
+use super::{FOUR_GIB, GIB, MIB, Space, acpi, firmware};
 use crate::case::contract::COMMAND_LINE_SIZE;
 use crate::case::{
     Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MemoryEntry, MemoryKind,
@@ -77,31 +78,23 @@ impl Theme {
 
     /// Makes `case` one of this theme, which comes up for the `round`th time.
     pub fn apply(self, space: &Space, mut case: Case, round: usize, dice: &mut Dice) -> Case {
+        // Every second round has KASLR.
+        let turn = round / 2;
         match self {
             Theme::Plain => {}
             Theme::Fragments => fragment(space, &mut case, dice),
-            Theme::CommandLine => {
-                let base = case.command_line.take().unwrap_or_default();
-                let large_pages = space.above_4g && dice.once_in(2);
-                if large_pages {
-                    case.memory.push(MemoryEntry::usable(FOUR_GIB, FOUR_GIB + 6 * GIB));
-                }
-                let usable = randomized(space, &case);
-                case.command_line = words::command_line(space, &base, &usable, large_pages, dice);
-                // Without the word for the serial port only the screen shows why a stub stops.
-                case.screen |= !case.has_console();
-            }
+            Theme::CommandLine => words(space, &mut case, round, dice),
             Theme::Initrd => initrd(space, &mut case, dice),
             Theme::Entropy => case.cpu = entropy(dice),
             Theme::Tight => tighten(space, &mut case, dice),
             Theme::SetupData => setup_data(space, &mut case, dice),
-            Theme::Efi => firmware::efi(space, &mut case, round / 2, dice),
+            Theme::Efi => firmware::efi(space, &mut case, turn, dice),
             Theme::FiveLevels => five_levels(space, &mut case, round, dice),
-            Theme::Entry => entry(&mut case, dice),
+            Theme::Entry => entry(&mut case, turn, dice),
             Theme::Gap => gap(space, &mut case, dice),
-            Theme::Acpi => acpi::legacy(space, &mut case, round / 2, dice),
+            Theme::Acpi => acpi::legacy(space, &mut case, turn, dice),
             Theme::Sentinel => {
-                case.sentinel = Some(dice.any());
+                sentinel(&mut case, dice);
                 initrd(space, &mut case, dice);
             }
             Theme::Places => places(space, &mut case, dice),
@@ -132,6 +125,33 @@ fn randomized(space: &Space, case: &Case) -> Vec<Range> {
         .map(|entry| Range { start: entry.start.max(within.start), end: entry.end.min(within.end) })
         .filter(|range| range.start < range.end)
         .collect()
+}
+
+fn words(space: &Space, case: &mut Case, round: usize, dice: &mut Dice) {
+    let turn = round / 2;
+    let base = case.command_line.take().unwrap_or_default();
+    let large_pages = space.above_4g && turn % 4 < 2;
+    if large_pages {
+        case.memory.push(MemoryEntry::usable(FOUR_GIB, FOUR_GIB + 6 * GIB));
+    }
+    let usable = randomized(space, case);
+    case.command_line = match round % 8 {
+        1 => None,
+        5 => Some(String::new()),
+        _ => Some(command_line(space, &base, &usable, large_pages, turn, dice)),
+    };
+    // Without the word for the serial port only the screen shows why a stub stops.
+    case.screen |= !case.has_console();
+}
+
+fn sentinel(case: &mut Case, dice: &mut Dice) {
+    case.sentinel = Some(dice.any());
+    case.cc_blob_address = Some(garbage(dice));
+}
+
+/// 32 bits that are not zero.
+fn garbage(dice: &mut Dice) -> u64 {
+    dice.below(1 << 32) | 1
 }
 
 fn initrd(space: &Space, case: &mut Case, dice: &mut Dice) {
@@ -280,7 +300,8 @@ fn low_memory(case: &mut Case, round: usize) {
     case.memory.splice(0..0, low.chain(reserved));
 }
 
-fn entry(case: &mut Case, dice: &mut Dice) {
+fn entry(case: &mut Case, turn: usize, dice: &mut Dice) {
+    case.cc_blob_address = turn.is_multiple_of(3).then(|| garbage(dice));
     case.entry = EntryState {
         direction_flag: dice.once_in(2),
         registers: Some(dice.any()),
