@@ -172,6 +172,8 @@ fn few_cases_meet_every_word_and_every_shape_of_tables() {
         ("older", |case| efi(case, AcpiGuids::Older)),
         ("older first", |case| efi(case, AcpiGuids::OlderFirst)),
         ("newer first", |case| efi(case, AcpiGuids::NewerFirst)),
+        ("EFI, sentinel", |case| case.efi.is_some() && case.sentinel.is_some()),
+        ("EFI, five levels", |case| case.efi.is_some() && case.cpu.la57),
         ("garbage", |case| case.cc_blob_address.is_some() && case.sentinel.is_none()),
     ];
     fn root(case: &Case, test: impl Fn(&SecondRoot) -> bool) -> bool {

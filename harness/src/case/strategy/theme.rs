@@ -8,8 +8,8 @@ use super::words::command_line;
 use super::{FOUR_GIB, GIB, MIB, Space, acpi, firmware};
 use crate::case::contract::COMMAND_LINE_SIZE;
 use crate::case::{
-    Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MemoryEntry, MemoryKind,
-    Protocol, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span,
+    Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MAX_E820_ENTRIES,
+    MemoryEntry, MemoryKind, Protocol, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span,
 };
 use crate::image::WordSize;
 use crate::machine::PAGE;
@@ -88,7 +88,12 @@ impl Theme {
             Theme::Entropy => case.cpu = entropy(dice),
             Theme::Tight => tighten(space, &mut case, dice),
             Theme::SetupData => setup_data(space, &mut case, dice),
-            Theme::Efi => firmware::efi(space, &mut case, turn, dice),
+            Theme::Efi => {
+                if turn % 4 == 2 {
+                    sentinel(&mut case, dice);
+                }
+                firmware::efi(space, &mut case, turn, dice);
+            }
             Theme::FiveLevels => five_levels(space, &mut case, round, dice),
             Theme::Entry => entry(&mut case, turn, dice),
             Theme::Gap => gap(space, &mut case, dice),
@@ -99,7 +104,36 @@ impl Theme {
             }
             Theme::Places => places(space, &mut case, dice),
         }
+        self.and_another(space, &mut case, round, dice);
         case
+    }
+
+    /// About every fourth case has a second side, where two together may go wrong although each of them does not.
+    fn and_another(self, space: &Space, case: &mut Case, round: usize, dice: &mut Dice) {
+        // Each piece that is set apart takes up to two entries of the memory map.
+        const ROOM: usize = 16;
+        if case.memory.len() + ROOM > MAX_E820_ENTRIES {
+            return;
+        }
+        let turn = round / 2;
+        match (self, turn % 4) {
+            (Theme::FiveLevels, _) if turn % 3 == 1 => {
+                // With EFI, nothing in the BIOS's data means anything.
+                case.bios.ebda_segment = dice.of(&[0x8000, 0x2001, 0xf000]);
+                case.bios.lower_memory_kib = dice.of(&[512, 127, 640]);
+                firmware::efi(space, case, turn, dice);
+            }
+            (Theme::Fragments | Theme::Initrd | Theme::Tight | Theme::Sentinel, 1) => {
+                firmware::efi(space, case, turn, dice);
+            }
+            (Theme::Fragments | Theme::SetupData | Theme::Places | Theme::Sentinel, 3) => {
+                acpi::legacy(space, case, turn, dice);
+            }
+            (Theme::Acpi, 3) => sentinel(case, dice),
+            (Theme::Entry, 1) => five_levels(space, case, round, dice),
+            (Theme::Gap, 2) => case.cpu = entropy(dice),
+            _ => {}
+        }
     }
 }
 
