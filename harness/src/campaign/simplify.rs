@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What is simpler than a case: one thing less, or nearer to where the kernel was linked.
 
-use crate::case::{Case, MemoryKind};
+use crate::case::{Acpi, Case, MemoryKind};
 
 /// Bytes within which a load address is not brought nearer any more.
 const NEAR: u64 = 2 << 20;
@@ -25,6 +25,7 @@ pub fn simpler(case: &Case, preferred: u64) -> Vec<Case> {
     change(&|case| case.setup_data.clear());
     change(&|case| case.initrd = None);
     change(&|case| case.sentinel = None);
+    change(&|case| case.cc_blob_address = None);
     change(&|case| case.second_fill = None);
     change(&|case| case.init_size = None);
     change(&|case| case.kernel_alignment = None);
@@ -65,12 +66,36 @@ pub fn simpler(case: &Case, preferred: u64) -> Vec<Case> {
     for index in 0..case.setup_data.len() {
         change(&|case| drop(case.setup_data.remove(index)));
     }
+    change(&|case| {
+        if let Some(efi) = &mut case.efi {
+            efi.acpi = Default::default();
+        }
+    });
     for index in 0..case.efi.as_ref().map_or(0, |efi| efi.memory.len()) {
         change(&|case| {
             if let Some(efi) = &mut case.efi {
                 efi.memory.remove(index);
             }
         });
+    }
+    if let Some(acpi) = &case.acpi {
+        let plain = Acpi::at(acpi.address);
+        let mut tables = |simplify: &dyn Fn(&mut Acpi)| {
+            let mut acpi = acpi.clone();
+            simplify(&mut acpi);
+            change(&|case| case.acpi = Some(acpi.clone()));
+        };
+        tables(&|acpi| acpi.second = None);
+        tables(&|acpi| acpi.tables = None);
+        tables(&|acpi| acpi.revision = plain.revision);
+        tables(&|acpi| acpi.other_tables = 0);
+        tables(&|acpi| acpi.processors = 0);
+        tables(&|acpi| acpi.small_affinities = 0);
+        for index in 0..acpi.affinity.len() {
+            tables(&|acpi| {
+                acpi.affinity.remove(index);
+            });
+        }
     }
     let words = case.command_line.as_deref().map_or(0, |line| line.split(' ').count());
     for index in 0..words {

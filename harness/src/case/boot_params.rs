@@ -30,7 +30,8 @@ const MONOCHROME_MODE: u8 = 7;
 const DESCRIPTOR_VERSION: u32 = 1;
 
 /// What every kernel throws away when the sentinel is set (`sanitize_boot_params()`, arch/x86/include/asm/
-/// bootparam_utils.h); later kernels keep `cc_blob_address`, which lies between.
+/// bootparam_utils.h); later kernels keep `cc_blob_address`, which lies between
+/// and is a case's own field.
 const THROWN_AWAY: [(usize, usize); 6] = [
     (0x070, 0x080),
     (0x0c0, 0x13c),
@@ -124,6 +125,9 @@ fn loader_fields(page: &mut Page, case: &Case) {
     if let Some(init_size) = case.init_size {
         page.put_u32(offset_of!(boot_params, hdr.init_size), init_size);
     }
+    if let Some(address) = case.cc_blob_address {
+        page.put_u32(offset_of!(boot_params, cc_blob_address), address);
+    }
     if case.stale_kaslr_flag {
         page.0[offset_of!(boot_params, hdr.loadflags)] |= KASLR_FLAG;
     }
@@ -149,8 +153,8 @@ fn objects(page: &mut Page, case: &Case) {
     );
     let first = case.setup_data.first().map_or(0, |node| node.address);
     page.put(offset_of!(boot_params, hdr.setup_data), &first.to_le_bytes());
-    if let Some(acpi) = case.acpi.as_ref().filter(|acpi| acpi.in_boot_params) {
-        page.put(offset_of!(boot_params, acpi_rsdp_addr), &acpi.address.to_le_bytes());
+    if let Some(rsdp) = case.acpi.as_ref().and_then(|acpi| acpi.named_in_boot_params()) {
+        page.put(offset_of!(boot_params, acpi_rsdp_addr), &rsdp.to_le_bytes());
     }
 }
 

@@ -6,7 +6,7 @@ use super::error::{broken, impossible};
 use super::memory::{FIRST_MEGABYTE, check_bounds};
 use super::setup_data::least_len;
 use super::{
-    Case, CaseError, EfiSignature, Protocol, SetupDataKind, boot_params, efi, identity_map,
+    Acpi, Case, CaseError, EfiSignature, Protocol, SetupDataKind, boot_params, efi, identity_map,
 };
 use crate::image::{Image, WordSize};
 use crate::machine::PAGE;
@@ -67,14 +67,12 @@ pub fn objects(case: &Case) -> Vec<Object> {
     }
     if let Some(efi) = &case.efi {
         let kexec = efi::after_kexec(&case.setup_data);
-        let rsdp = case.acpi.as_ref().map(|acpi| acpi.address);
-        let tables = efi.table_bytes(rsdp, kexec).len() as u64;
+        let tables = efi.table_bytes(case.acpi.as_ref(), kexec).len() as u64;
         add("efi.tables", "EFI tables", Range::sized(efi.tables, tables));
         add("efi.map", "EFI memory map", Range::sized(efi.map, efi.map_bytes().len() as u64));
     }
-    if let Some(acpi) = &case.acpi {
-        let len = acpi.bytes().len() as u64;
-        add("acpi.address", "ACPI tables", Range::sized(acpi.address, len));
+    for (field, address, bytes) in case.acpi.iter().flat_map(|acpi| acpi.pieces()) {
+        add(field, "ACPI tables", Range::sized(address, bytes.len() as u64));
     }
     objects
 }
@@ -190,6 +188,9 @@ fn check_objects(case: &Case) -> Result<(), CaseError> {
             return Err(impossible(field, problem));
         }
     }
+    if let Some(address) = case.cc_blob_address.filter(|address| *address > u32::MAX.into()) {
+        return Err(impossible("cc_blob_address", format!("{address:#x} has more than 32 bits")));
+    }
     if let Some(line) = &case.command_line {
         if line.contains('\0') {
             return Err(impossible("command_line", "contains a NUL"));
@@ -234,16 +235,36 @@ fn check_objects(case: &Case) -> Result<(), CaseError> {
         }
     }
     if let Some(acpi) = &case.acpi {
-        if !acpi.address.is_multiple_of(16) || acpi.address == 0 {
-            let problem = format!("{:#x} is no multiple of 16 above 0", acpi.address);
-            return Err(impossible("acpi.address", problem));
-        }
-        if acpi.affinity.len() > 4096 {
-            return Err(impossible("acpi.affinity", "more than 4096 entries"));
-        }
+        check_acpi(acpi)?;
     }
     for object in objects(case) {
         check_bounds(object.field, object.range)?;
+    }
+    Ok(())
+}
+
+fn check_acpi(acpi: &Acpi) -> Result<(), CaseError> {
+    const MOST: u32 = 4096;
+    let roots = [("acpi.address", Some(acpi.address)), ("acpi.tables", acpi.tables)];
+    let second = ("acpi.second", acpi.second.map(|second| second.address));
+    for (field, address) in roots.into_iter().chain([second]) {
+        if let Some(address) = address.filter(|at| !at.is_multiple_of(16) || *at == 0) {
+            let problem = format!("{address:#x} is no multiple of 16 above 0");
+            return Err(impossible(field, problem));
+        }
+    }
+    for (field, count) in [
+        ("acpi.affinity", acpi.affinity.len()),
+        ("acpi.small_affinities", acpi.small_affinities as usize),
+        ("acpi.processors", acpi.processors as usize),
+        ("acpi.other_tables", acpi.other_tables as usize),
+    ] {
+        if count > MOST as usize {
+            return Err(impossible(field, format!("more than {MOST} entries")));
+        }
+    }
+    if acpi.in_boot_params && acpi.second.is_some_and(|second| second.in_boot_params) {
+        return Err(impossible("acpi.second", "boot_params name only one RSDP"));
     }
     Ok(())
 }
@@ -252,7 +273,11 @@ fn check_objects(case: &Case) -> Result<(), CaseError> {
 fn check_addresses(case: &Case) -> Result<(), CaseError> {
     let mut addresses = vec![("places.page_tables", case.places.page_tables)];
     addresses.extend(case.setup_data.iter().map(|node| ("setup_data", node.address)));
-    addresses.extend(case.acpi.iter().map(|acpi| ("acpi.address", acpi.address)));
+    if let Some(acpi) = &case.acpi {
+        addresses.push(("acpi.address", acpi.address));
+        addresses.extend(acpi.tables.map(|tables| ("acpi.tables", tables)));
+        addresses.extend(acpi.second.map(|second| ("acpi.second", second.address)));
+    }
     if let Some(efi) = &case.efi {
         addresses.extend([("efi.tables", efi.tables), ("efi.map", efi.map)]);
     }

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SetupDataKind, is_default};
+use super::{Acpi, SetupDataKind, is_default};
 use crate::hex;
 use crate::range::Range;
 
@@ -25,8 +25,27 @@ pub struct Efi {
     pub map: u64,
     /// Size of a descriptor in bytes; firmware uses more than the 40 that the specification defines.
     pub descriptor_size: u32,
+    /// How the configuration tables name ACPI's tables, if there are any.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub acpi: AcpiGuids,
     /// The memory map.
     pub memory: Vec<EfiEntry>,
+}
+
+/// By which of two GUIDs the configuration tables name an RSDP. The older one is that of the case's second RSDP, if
+/// it has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcpiGuids {
+    /// ACPI 2.0.
+    #[default]
+    Newer,
+    /// ACPI 1.0: the case's first RSDP, since there is no other entry.
+    Older,
+    /// Both, first ACPI 2.0.
+    NewerFirst,
+    /// Both, first ACPI 1.0.
+    OlderFirst,
 }
 
 /// The signature by which boot_params name the firmware's word size.
@@ -143,6 +162,9 @@ const SYSTEM_TABLE_SIGNATURE: &[u8; 8] = b"IBI SYST";
 /// 8868e871-e4f1-11d3-bc22-0080c73c8881.
 const ACPI_20: [u8; 16] =
     [0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11, 0xbc, 0x22, 0, 0x80, 0xc7, 0x3c, 0x88, 0x81];
+/// eb9d2d30-2d88-11d3-9a16-0090273fc14d.
+const ACPI_10: [u8; 16] =
+    [0x30, 0x2d, 0x9d, 0xeb, 0x88, 0x2d, 0xd3, 0x11, 0x9a, 0x16, 0, 0x90, 0x27, 0x3f, 0xc1, 0x4d];
 /// eb9d2d31-2d88-11d3-9a16-0090273fc14d, SMBIOS: a table that no stub looks for.
 const SMBIOS: [u8; 16] =
     [0x31, 0x2d, 0x9d, 0xeb, 0x88, 0x2d, 0xd3, 0x11, 0x9a, 0x16, 0, 0x90, 0x27, 0x3f, 0xc1, 0x4d];
@@ -171,14 +193,23 @@ impl Efi {
         self.tables + CONFIGURATION as u64
     }
 
-    /// The system table, and the configuration tables behind it, which name ACPI's `rsdp` if there is one.
+    /// The system table, and the configuration tables behind it, which name the RSDPs of `acpi`.
     ///
     /// After a kexec the system table holds the address at which the first kernel mapped the configuration
     /// tables: the setup_data node of kind [`SetupDataKind::Efi`] has the physical one.
-    pub fn table_bytes(&self, rsdp: Option<u64>, kexec: bool) -> Vec<u8> {
+    pub fn table_bytes(&self, acpi: Option<&Acpi>, kexec: bool) -> Vec<u8> {
         let wide = self.signature == EfiSignature::EL64;
         let mut entries = vec![(SMBIOS, 0xf_0000)];
-        entries.extend(rsdp.map(|rsdp| (ACPI_20, rsdp)));
+        if let Some(acpi) = acpi {
+            let newer = (ACPI_20, acpi.address);
+            let older = (ACPI_10, acpi.second.map_or(acpi.address, |second| second.address));
+            match self.acpi {
+                AcpiGuids::Newer => entries.push(newer),
+                AcpiGuids::Older => entries.push((ACPI_10, acpi.address)),
+                AcpiGuids::NewerFirst => entries.extend([newer, older]),
+                AcpiGuids::OlderFirst => entries.extend([older, newer]),
+            }
+        }
         let tables = if kexec { VIRTUAL } else { self.configuration() };
         let count = entries.len() as u32;
 
@@ -210,6 +241,7 @@ pub fn after_kexec(chain: &[super::SetupData]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SecondRoot;
     use super::*;
 
     fn efi(signature: EfiSignature) -> Efi {
@@ -224,7 +256,8 @@ mod tests {
             entry(0x10_0000, 0x40_0000, EfiKind::Conventional),
             entry(0x40_0000, 0x40_1000, EfiKind::Persistent),
         ];
-        Efi { signature, tables: 0x9_0000, map: 0x9_1000, descriptor_size: 48, memory }
+        let acpi = AcpiGuids::Newer;
+        Efi { signature, tables: 0x9_0000, map: 0x9_1000, descriptor_size: 48, acpi, memory }
     }
 
     #[test]
@@ -240,12 +273,38 @@ mod tests {
 
     #[test]
     fn tables_name_acpi_in_either_word_size() {
-        let wide = efi(EfiSignature::EL64).table_bytes(Some(0xe_0000), false);
+        let wide = efi(EfiSignature::EL64).table_bytes(Some(&Acpi::at(0xe_0000)), false);
         assert_eq!(wide[104], 2);
         assert_eq!(wide[112..120], 0x9_0100u64.to_le_bytes());
         assert_eq!(wide[0x100 + 24 + 16..], 0xe_0000u64.to_le_bytes());
         let narrow = efi(EfiSignature::EL32).table_bytes(None, false);
         assert_eq!((narrow[64], narrow.len()), (1, 0x100 + 20));
         assert_eq!(narrow[68..72], 0x9_0100u32.to_le_bytes());
+    }
+
+    #[test]
+    fn the_older_table_is_another_root_where_there_are_two() {
+        let second =
+            SecondRoot { address: 0xe_8000, checksums: Default::default(), in_boot_params: false };
+        let one = Acpi::at(0xe_0000);
+        let two = Acpi { second: Some(second), ..one.clone() };
+        let first = (ACPI_20, 0xe_0000);
+        for (guids, acpi, expected) in [
+            (AcpiGuids::Older, &two, vec![(ACPI_10, 0xe_0000)]),
+            (AcpiGuids::NewerFirst, &two, vec![first, (ACPI_10, 0xe_8000)]),
+            (AcpiGuids::OlderFirst, &two, vec![(ACPI_10, 0xe_8000), first]),
+            (AcpiGuids::OlderFirst, &one, vec![(ACPI_10, 0xe_0000), first]),
+        ] {
+            let efi = Efi { acpi: guids, ..efi(EfiSignature::EL64) };
+            let bytes = efi.table_bytes(Some(acpi), false);
+            let entries: Vec<([u8; 16], u64)> = bytes[CONFIGURATION + 24..]
+                .chunks_exact(24)
+                .map(|entry| {
+                    let (guid, table) = entry.split_at(16);
+                    (guid.try_into().unwrap(), u64::from_le_bytes(table.try_into().unwrap()))
+                })
+                .collect();
+            assert_eq!((entries, bytes[104]), (expected.clone(), expected.len() as u8 + 1));
+        }
     }
 }

@@ -5,11 +5,12 @@ use super::Case;
 
 impl Case {
     /// All that [`Case::features`] can say.
-    pub const FEATURES: [&str; 14] = [
+    pub const FEATURES: [&str; 15] = [
         "no command line",
         "kernel_alignment",
         "init_size",
         "sentinel",
+        "cc_blob_address",
         "initrd",
         "setup_data",
         "EFI",
@@ -30,6 +31,7 @@ impl Case {
             self.kernel_alignment.is_some(),
             self.init_size.is_some(),
             self.sentinel.is_some(),
+            self.cc_blob_address.is_some(),
             self.initrd.is_some(),
             !self.setup_data.is_empty(),
             self.efi.is_some(),

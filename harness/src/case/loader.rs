@@ -120,13 +120,12 @@ fn contents(image: &Image, case: &Case) -> Vec<Placed> {
         placed.push(put("setup_data", node.address, bytes));
     }
     if let Some(efi) = &case.efi {
-        let rsdp = case.acpi.as_ref().map(|acpi| acpi.address);
         let kexec = efi::after_kexec(&case.setup_data);
-        placed.push(put("EFI tables", efi.tables, efi.table_bytes(rsdp, kexec)));
+        placed.push(put("EFI tables", efi.tables, efi.table_bytes(case.acpi.as_ref(), kexec)));
         placed.push(put("EFI memory map", efi.map, efi.map_bytes()));
     }
-    if let Some(acpi) = &case.acpi {
-        placed.push(put("ACPI tables", acpi.address, acpi.bytes()));
+    for (_, address, bytes) in case.acpi.iter().flat_map(|acpi| acpi.pieces()) {
+        placed.push(put("ACPI tables", address, bytes));
     }
     placed
 }

@@ -24,11 +24,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::hex;
 
-pub use acpi::{Acpi, Affinity};
+pub use acpi::{Acpi, Affinity, Checksums, SecondRoot};
 pub use boot_params::{SCREEN_COLUMNS, SCREEN_LINES};
 pub use contract::{Object, objects};
 pub use devices::Devices;
-pub use efi::{Efi, EfiEntry, EfiKind, EfiSignature};
+pub use efi::{AcpiGuids, Efi, EfiEntry, EfiKind, EfiSignature};
 pub use entry::{CpuFeatures, EntryState, GdtLayout, IdentityMap};
 pub use error::{CaseError, Fault};
 pub use file::{CaseFile, CaseFileError, ImageRef};
@@ -106,6 +106,10 @@ pub struct Case {
     #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<hex::Hex>")]
     pub sentinel: Option<u64>,
+    /// `cc_blob_address` as the loader leaves it: the stub's to write.
+    #[serde(default, with = "hex::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<hex::Hex>")]
+    pub cc_blob_address: Option<u64>,
     /// The loader leaves the flag set by which a stub tells the kernel that KASLR ran.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stale_kaslr_flag: bool,
@@ -154,6 +158,7 @@ impl Default for Case {
             second_fill: None,
             budget: 1 << 32,
             sentinel: None,
+            cc_blob_address: None,
             stale_kaslr_flag: false,
             memory: vec![
                 MemoryEntry::usable(0, 0x9_fc00),

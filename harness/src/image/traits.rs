@@ -97,11 +97,29 @@ fn multiplies_by_steps(code: &[u8]) -> bool {
 }
 
 /// The constant of the comparison `num >= MAX_NUMNODES * 2`, which follows the one with the table's name:
-/// `cmp $limit - 1, register; jg`.
+/// `cmp $limit - 1, register; jg`. It is a power of two; where none is compared, one that is missed by one is taken for it.
 fn limit_behind(code: &[u8]) -> Option<u32> {
+    const LEAST: u32 = 2;
+    /// No other comparison there has a constant of this size.
+    const LEAST_WHERE_MISSED: u32 = 64;
+    const MOST: u32 = 4096;
+    let limits: Vec<u32> = compared_behind(code).collect();
+    let exact = limits
+        .iter()
+        .copied()
+        .find(|limit| limit.is_power_of_two() && (LEAST..=MOST).contains(limit));
+    let missed = || {
+        let mut near = limits.iter().flat_map(|limit| [limit - 1, limit + 1]);
+        near.find(|limit| limit.is_power_of_two() && (LEAST_WHERE_MISSED..=MOST).contains(limit))
+    };
+    exact.or_else(missed)
+}
+
+/// The least numbers that are greater, in comparisons with a jump to where something is greater.
+fn compared_behind(code: &[u8]) -> impl Iterator<Item = u32> {
     const REACH: usize = 0x180;
     let code = &code[..code.len().min(REACH)];
-    (0..code.len()).find_map(|at| {
+    (0..code.len()).filter_map(|at| {
         let (compared, rest) = match &code[at..] {
             [0x81, 0xf8..=0xff, a, b, c, d, rest @ ..] | [0x3d, a, b, c, d, rest @ ..] => {
                 (u32::from_le_bytes([*a, *b, *c, *d]), rest)
@@ -109,9 +127,8 @@ fn limit_behind(code: &[u8]) -> Option<u32> {
             [0x83, 0xf8..=0xff, a @ 0..=0x7f, rest @ ..] => (u32::from(*a), rest),
             _ => return None,
         };
-        let limit = compared.checked_add(1)?;
         let greater = matches!(rest, [0x0f, 0x8f, ..] | [0x7f, ..]);
-        (greater && limit.is_power_of_two() && (2..=4096).contains(&limit)).then_some(limit)
+        (greater && compared < i32::MAX as u32).then_some(compared + 1)
     })
 }
 
@@ -133,6 +150,10 @@ mod tests {
         assert_eq!(limit_behind(b"SRAT\x3d\xff\x00\x00\x00\x0f\x8f"), Some(256));
         assert_eq!(limit_behind(b"SRAT\x83\xf8\x04\x7f\x83\xff\x04\x75"), None);
         assert_eq!(limit_behind(b"SRAT"), None);
+        assert_eq!(limit_behind(b"SRAT\x3d\x00\x08\x00\x00\x0f\x8f"), Some(2048), "jg, not jge");
+        assert_eq!(limit_behind(b"SRAT\x3d\xfe\x07\x00\x00\x0f\x8f"), Some(2048), "one less");
+        let both = b"SRAT\x3d\x00\x08\x00\x00\x7f\x00\x83\xf8\x7f\x7f";
+        assert_eq!(limit_behind(both), Some(128), "an exact one is believed first");
     }
 
     #[test]

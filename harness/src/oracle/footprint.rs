@@ -258,6 +258,7 @@ mod tests {
             tables: 0x6_0000,
             map: 0x6_8000,
             descriptor_size: 48,
+            acpi: crate::case::AcpiGuids::Newer,
             memory: vec![crate::case::EfiEntry {
                 start: 0,
                 end: 0x1000,
@@ -270,7 +271,7 @@ mod tests {
             initrd: Some(Span { start: 0x2400_0000, end: 0x2400_1000 }),
             setup_data: vec![node(0x2800_0000, SetupDataKind::Indirect)],
             efi: Some(efi),
-            acpi: Some(Acpi { address: 0x2c00_0000, in_boot_params: true, affinity: vec![] }),
+            acpi: Some(Acpi { in_boot_params: true, ..Acpi::at(0x2c00_0000) }),
             ..Case::default()
         };
         let mut run = Run::of(image(WordSize::Bits64, "6.1.192", "nokaslr\0"), case);

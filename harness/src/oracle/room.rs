@@ -202,6 +202,7 @@ mod tests {
             tables,
             map,
             descriptor_size: 48,
+            acpi: crate::case::AcpiGuids::Newer,
             memory: vec![
                 entry(100, 104, EfiKind::Conventional),
                 entry(104, 106, EfiKind::LoaderData),

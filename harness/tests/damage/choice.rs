@@ -3,7 +3,7 @@
 //! (arch/x86/boot/compressed/kaslr.c).
 
 use relocheck::case::{
-    Acpi, Affinity, Case, Efi, EfiEntry, EfiKind, EfiSignature, MemoryEntry, MemoryKind,
+    Acpi, AcpiGuids, Affinity, Case, Efi, EfiEntry, EfiKind, EfiSignature, MemoryEntry, MemoryKind,
 };
 use relocheck::oracle::Rule;
 
@@ -175,6 +175,7 @@ fn with_efi(kernel: &Kernel, kind: EfiKind) -> Case {
         tables: 0x6_0000,
         map: 0x6_1000,
         descriptor_size: 48,
+        acpi: AcpiGuids::Newer,
         memory: case.memory.iter().map(entry).collect(),
     };
     Case { efi: Some(efi), ..case }
@@ -206,7 +207,7 @@ fn unplugged(kernel: &Kernel) {
         Affinity { start: 0, end: GAP, hot_pluggable: false },
         Affinity { start: GAP, end: 4 * GAP, hot_pluggable: true },
     ];
-    let acpi = Some(Acpi { address: 0xe_0000, in_boot_params: false, affinity });
+    let acpi = Some(Acpi { affinity, ..Acpi::at(0xe_0000) });
     let case = Case { acpi, ..tempting(kernel) };
     assert_chosen(kernel, without(kernel, IMMOVABLE, 0, 6), &case, LOAD, GAP);
 }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::case::{
-    Acpi, Efi, EfiSignature, Fault, MemoryEntry, Places, SetupData, SetupDataKind, Span,
+    Acpi, AcpiGuids, Checksums, Efi, EfiSignature, Fault, MemoryEntry, Places, SecondRoot,
+    SetupData, SetupDataKind, Span,
 };
 use crate::image::fixture::{Fixture, kernel};
 
@@ -28,7 +29,8 @@ fn refused(change: impl FnOnce(&mut Case)) -> (&'static str, Fault) {
 
 fn efi(tables: u64, descriptor_size: u32) -> Option<Efi> {
     let signature = EfiSignature::EL32;
-    Some(Efi { signature, tables, map: 0x8_2000, descriptor_size, memory: vec![] })
+    let acpi = AcpiGuids::Newer;
+    Some(Efi { signature, tables, map: 0x8_2000, descriptor_size, acpi, memory: vec![] })
 }
 
 fn node(address: u64, len: u32) -> Vec<SetupData> {
@@ -37,9 +39,15 @@ fn node(address: u64, len: u32) -> Vec<SetupData> {
     vec![SetupData { address, kind, len, points_to }]
 }
 
+/// Tables in the BIOS, and another RSDP that boot_params name.
+fn second(address: u64) -> Option<Acpi> {
+    let second = SecondRoot { address, checksums: Checksums::Right, in_boot_params: true };
+    Some(Acpi { second: Some(second), ..Acpi::at(0xe_0000) })
+}
+
 #[test]
 fn impossible_cases_are_refused_by_field() {
-    let impossible: [Change; 22] = [
+    let impossible: [Change; 27] = [
         ("load", |case| case.load += 1),
         ("kernel_alignment", |case| case.kernel_alignment = Some(0)),
         ("kernel_alignment", |case| case.kernel_alignment = Some(0x30_0000)),
@@ -61,7 +69,16 @@ fn impossible_cases_are_refused_by_field() {
         ("efi.descriptor_size", |case| case.efi = efi(0x8_0000, 39)),
         ("efi.tables", |case| case.efi = efi(1 << 32, 40)),
         ("acpi.address", |case| {
-            case.acpi = Some(Acpi { address: 8, in_boot_params: true, affinity: vec![] });
+            case.acpi = Some(Acpi::at(8));
+        }),
+        ("cc_blob_address", |case| case.cc_blob_address = Some(1 << 32)),
+        ("acpi.tables", |case| case.acpi = Some(Acpi { tables: Some(8), ..Acpi::at(0xe_0000) })),
+        ("acpi.processors", |case| {
+            case.acpi = Some(Acpi { processors: 4097, ..Acpi::at(0xe_0000) });
+        }),
+        ("acpi.second", |case| case.acpi = second(0xe_0010)),
+        ("acpi.second", |case| {
+            case.acpi = second(0xe_1000).map(|acpi| Acpi { in_boot_params: true, ..acpi });
         }),
         ("memory", |case| {
             let kind = MemoryKind::Unlisted;
@@ -157,6 +174,10 @@ fn a_sentinel_comes_with_garbage_but_not_in_what_stays() {
     assert_eq!(page[0x1ef], 0xff);
     assert!(page[0xc0..0xcc].iter().all(|byte| *byte != 0));
     assert_eq!((page[0x13c..0x140].to_vec(), page[0x1e8]), (vec![0; 4], 2));
+    case.cc_blob_address = Some(0x1234_5678);
+    let setup = place(&image(), WordSize::Bits64, &case).unwrap();
+    let page = &setup.placed.iter().find(|p| p.address == setup.boot_params).unwrap().bytes;
+    assert_eq!(page[0x13c..0x140], 0x1234_5678u32.to_le_bytes());
 }
 
 /// Numbers that are wrong in some way more often than not.
@@ -212,10 +233,11 @@ fn wild_case() -> impl Strategy<Value = Case> {
             }
             if flags[2] {
                 let signature = EfiSignature::EL64;
-                case.efi = Some(Efi { signature, tables, map, descriptor_size, memory: vec![] });
+                let (acpi, memory) = (AcpiGuids::OlderFirst, vec![]);
+                case.efi = Some(Efi { signature, tables, map, descriptor_size, acpi, memory });
             }
             if flags[3] {
-                case.acpi = Some(Acpi { address, in_boot_params: true, affinity: vec![] });
+                case.acpi = Some(Acpi { in_boot_params: true, ..Acpi::at(address) });
             }
             if flags[4] {
                 let [boot_params, command_line, gdt, page_tables] = at;

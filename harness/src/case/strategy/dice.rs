@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
 /// So many choices a case may have; further ones are the simplest.
-const COUNT: usize = 48;
+const COUNT: usize = 64;
 
 /// Dice that have been thrown, to be read one after the other.
 #[derive(Clone, Debug)]

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Machines with EFI, and with ACPI tables that say what memory can be unplugged.
+//! Machines with EFI.
 
 use super::dice::Dice;
 use super::layout::{self, room};
 use super::theme::{LOW, reach};
-use super::{GIB, MIB, Space};
+use super::{MIB, Space, acpi};
 use crate::case::{
-    Acpi, Affinity, Case, Efi, EfiEntry, EfiKind, EfiSignature, MemoryKind, SETUP_DATA_HEADER,
+    AcpiGuids, Case, Efi, EfiEntry, EfiKind, EfiSignature, MemoryKind, SETUP_DATA_HEADER,
     SetupData, SetupDataKind,
 };
 use crate::image::WordSize;
 use crate::machine::PAGE;
 use crate::range::Range;
 
+const GUIDS: [AcpiGuids; 4] =
+    [AcpiGuids::Newer, AcpiGuids::Older, AcpiGuids::OlderFirst, AcpiGuids::NewerFirst];
+
 /// EFI's view of the case's memory, and its tables. After a kexec there is a node of setup_data as well.
-pub fn efi(space: &Space, case: &mut Case, dice: &mut Dice) {
+pub fn efi(space: &Space, case: &mut Case, turn: usize, dice: &mut Dice) {
+    if case.acpi.is_none() && !dice.once_in(3) {
+        acpi::by_efi(space, case, turn, dice);
+    }
     let signature = match space.word {
         WordSize::Bits64 => dice.of(&[EfiSignature::EL64, EfiSignature::EL32]),
         WordSize::Bits32 => dice.of(&[EfiSignature::EL32, EfiSignature::EL64]),
@@ -81,11 +87,9 @@ pub fn efi(space: &Space, case: &mut Case, dice: &mut Dice) {
         entry.mirror = marks == 2 && dice.once_in(2);
         entry.soft_reserved = marks == 3 && dice.once_in(3);
     }
-    case.efi =
-        Some(Efi { signature, tables: tables.start, map: map.start, descriptor_size, memory });
-    if dice.once_in(2) {
-        acpi(space, case, dice);
-    }
+    let acpi = GUIDS[turn % GUIDS.len()];
+    let (tables, map) = (tables.start, map.start);
+    case.efi = Some(Efi { signature, tables, map, descriptor_size, acpi, memory });
     // Firmware that has been through a kexec has ACPI, too.
     if case.acpi.is_some()
         && signature == EfiSignature::EL64
@@ -100,34 +104,5 @@ pub fn efi(space: &Space, case: &mut Case, dice: &mut Dice) {
             let node = SetupData { address: at.start, kind, len: len as u32, points_to };
             case.setup_data.push(node);
         }
-    }
-}
-
-/// ACPI's tables, with what the command line may say of them.
-pub fn acpi(space: &Space, case: &mut Case, dice: &mut Dice) {
-    let mut room = room(space, case);
-    let at_bios = Range::sized(0xe_0000 + dice.below(0x1_0000) / 16 * 16, 16);
-    let place = dice.below(3);
-    let found = if place == 0 { Some(at_bios) } else { room.find(dice, PAGE, 16, LOW) };
-    let Some(found) = found else { return };
-    if place != 0 {
-        layout::set_apart(&mut case.memory, found, MemoryKind::Acpi);
-    }
-    let mut affinity = Vec::new();
-    let end = case.memory.iter().map(|entry| entry.end).max().unwrap_or(GIB);
-    for _ in 0..dice.below(5) {
-        let start = dice.below(end / (64 * MIB)) * 64 * MIB;
-        let len = dice.of(&[GIB, 64 * MIB, space.needed, space.needed + space.kernel_alignment, 0]);
-        affinity.push(Affinity { start, end: start + len, hot_pluggable: dice.once_in(3) });
-    }
-    case.acpi = Some(Acpi { address: found.start, in_boot_params: place == 1, affinity });
-    let word = match dice.below(6) {
-        3 => "acpi=off".to_owned(),
-        4 => "acpi=rsdt".to_owned(),
-        5 => format!("acpi_rsdp={:#x}", found.start),
-        _ => return,
-    };
-    if let Some(line) = &mut case.command_line {
-        *line = format!("{line} {word}");
     }
 }

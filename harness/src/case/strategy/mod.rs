@@ -5,6 +5,7 @@
 //! Within one, proptest draws a load address and a handful of dice, and everything else is built from
 //! those: as a die shrinks to nothing, so does what depends on it.
 
+mod acpi;
 mod address;
 mod dice;
 mod firmware;
@@ -111,6 +112,8 @@ pub struct Space {
     /// Below 4 GiB, where the stub does not refuse to go.
     accepted: u64,
     needed: u64,
+    /// So many regions in the SRAT are too many, where the stub shows it.
+    srat_limit: Option<u32>,
 }
 
 impl Space {
@@ -168,6 +171,7 @@ impl Space {
             verbose: image.stub().verbose,
             accepted: FOUR_GIB.min(demands.highest_heap.saturating_add(1)),
             needed: demands.needed.clamp(PAGE, LARGEST_KERNEL_END),
+            srat_limit: image.stub().traits.srat_limit,
         })
     }
 

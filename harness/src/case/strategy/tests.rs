@@ -3,7 +3,7 @@
 use super::address::{Place, places};
 use super::*;
 use crate::campaign::{draw, shrink};
-use crate::case::{MemoryEntry, objects, place};
+use crate::case::{Acpi, AcpiGuids, Affinity, Checksums, MemoryEntry, SecondRoot, objects, place};
 use crate::image::fixture::{Fixture, kernel};
 use crate::oracle::{Finding, Judgement, Rule};
 use crate::range::Range;
@@ -127,6 +127,75 @@ fn some_cases_have_boot_params_or_command_line_across_large_pages() {
         crosses(case.places.command_line, 2048) && !crosses(case.places.command_line, text)
     });
     assert!(lines.count() >= 1);
+}
+
+/// What each of the first cases must meet together with KASLR.
+type Wanted = (&'static str, fn(&Case) -> bool);
+
+fn acpi(case: &Case, test: impl Fn(&Acpi) -> bool) -> bool {
+    case.acpi.as_ref().is_some_and(test)
+}
+
+fn line(case: &Case, text: &str) -> bool {
+    case.command_line.as_ref().is_some_and(|line| line.contains(text))
+}
+
+#[test]
+fn few_cases_meet_every_word_and_every_shape_of_tables() {
+    let wanted: &[Wanted] = &[
+        ("nopentium", |case| line(case, "mem=nopentium mem=")),
+        ("mem=0", |case| line(case, "mem=0 mem=1M")),
+        ("--", |case| line(case, "-- mem=1M")),
+        ("exactmap", |case| line(case, "memmap=exactmap,")),
+        ("@", |case| line(case, "M@0x")),
+        ("!", |case| line(case, "M!0x")),
+        ("nokaslrx", |case| line(case, "nokaslrx")),
+        ("on, off", |case| line(case, "mem_encrypt=on mem_encrypt=off")),
+        ("two limits", |case| line(case, " mem=") && line(case, "M mem=")),
+        ("two roots", |case| {
+            case.command_line.as_ref().is_some_and(|line| line.matches("acpi_rsdp=").count() == 2)
+        }),
+        ("too long", |case| line(case, "acpi_rsdp=0x00000000")),
+        ("acpi=off", |case| line(case, "acpi=off")),
+        ("acpi=rsdt", |case| line(case, "acpi=rsdt")),
+        ("revision 0", |case| acpi(case, |acpi| acpi.revision == 0)),
+        ("revision 1", |case| acpi(case, |acpi| acpi.revision == 1)),
+        ("other tables", |case| acpi(case, |acpi| acpi.other_tables == 2)),
+        ("processors", |case| acpi(case, |acpi| acpi.processors > 0)),
+        ("in the EBDA", |case| acpi(case, |acpi| (0x9_fc00..0xa_0000).contains(&acpi.address))),
+        ("in the BIOS", |case| acpi(case, |acpi| (0xe_0000..0x10_0000).contains(&acpi.address))),
+        ("wrong", |case| root(case, |root| root.checksums == Checksums::Wrong)),
+        ("extended", |case| root(case, |root| root.checksums == Checksums::WrongExtended)),
+        ("named", |case| root(case, |root| root.in_boot_params)),
+        ("as many as fit", |case| regions(case) == 63),
+        ("too many", |case| regions(case) == 64),
+        ("more", |case| regions(case) == 65),
+        ("older", |case| efi(case, AcpiGuids::Older)),
+        ("older first", |case| efi(case, AcpiGuids::OlderFirst)),
+        ("newer first", |case| efi(case, AcpiGuids::NewerFirst)),
+        ("EFI, sentinel", |case| case.efi.is_some() && case.sentinel.is_some()),
+        ("EFI, five levels", |case| case.efi.is_some() && case.cpu.la57),
+        ("garbage", |case| case.cc_blob_address.is_some() && case.sentinel.is_none()),
+    ];
+    fn root(case: &Case, test: impl Fn(&SecondRoot) -> bool) -> bool {
+        acpi(case, |acpi| acpi.second.as_ref().is_some_and(&test))
+    }
+    fn regions(case: &Case) -> usize {
+        let counts = |a: &&Affinity| !a.hot_pluggable && a.start < a.end;
+        let of = |acpi: &Acpi| {
+            acpi.affinity.iter().filter(counts).count() + acpi.small_affinities as usize
+        };
+        case.acpi.as_ref().map_or(0, of)
+    }
+    fn efi(case: &Case, guids: AcpiGuids) -> bool {
+        case.efi.as_ref().is_some_and(|efi| efi.acpi == guids) && case.acpi.is_some()
+    }
+    let (_, _, space) = space(true);
+    let cases: Vec<Case> = (0..256).map(|number| draw(&space, 1, number).current()).collect();
+    for (what, test) in wanted {
+        let count = cases.iter().filter(|case| case.asks_for_kaslr() && test(case)).count();
+        assert!(count >= 1, "no case with KASLR has: {what}");
+    }
 }
 
 #[test]

@@ -2,14 +2,14 @@
 //! Themes: each makes one side of a case unusual, so that what goes wrong has few possible causes.
 
 use super::dice::Dice;
-use super::firmware;
 use super::layout::{fragment, multiply, room, tighten};
 use super::room::Room;
-use super::{FOUR_GIB, GIB, MIB, Space, spread, words};
+use super::words::command_line;
+use super::{FOUR_GIB, GIB, MIB, Space, acpi, firmware, spread};
 use crate::case::contract::COMMAND_LINE_SIZE;
 use crate::case::{
-    Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MemoryEntry, MemoryKind,
-    Protocol, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span,
+    Case, CpuFeatures, EntryState, FIRST_MEGABYTE, GdtLayout, IdentityMap, MAX_E820_ENTRIES,
+    MemoryEntry, MemoryKind, Protocol, SETUP_DATA_HEADER, SetupData, SetupDataKind, Span,
 };
 use crate::image::WordSize;
 use crate::machine::PAGE;
@@ -73,25 +73,17 @@ impl Theme {
 
     /// Whether it puts something in KASLR's way, for which there has to be a way.
     pub fn needs_room(self) -> bool {
-        matches!(self, Theme::CommandLine | Theme::SetupData | Theme::Gap)
+        matches!(self, Theme::CommandLine | Theme::SetupData | Theme::Gap | Theme::Acpi)
     }
 
     /// Makes `case` one of this theme, which comes up for the `round`th time.
     pub fn apply(self, space: &Space, mut case: Case, round: usize, dice: &mut Dice) -> Case {
+        // Every second round has KASLR.
+        let turn = round / 2;
         match self {
             Theme::Plain => {}
             Theme::Fragments => fragment(space, &mut case, dice),
-            Theme::CommandLine => {
-                let base = case.command_line.take().unwrap_or_default();
-                let large_pages = space.above_4g && dice.once_in(2);
-                if large_pages {
-                    case.memory.push(MemoryEntry::usable(FOUR_GIB, FOUR_GIB + 6 * GIB));
-                }
-                let usable = randomized(space, &case);
-                case.command_line = words::command_line(space, &base, &usable, large_pages, dice);
-                // Without the word for the serial port only the screen shows why a stub stops.
-                case.screen |= !case.has_console();
-            }
+            Theme::CommandLine => words(space, &mut case, round, dice),
             Theme::Initrd => initrd(space, &mut case, dice),
             Theme::Entropy => {
                 case.cpu = entropy(dice);
@@ -105,18 +97,52 @@ impl Theme {
                 }
             }
             Theme::SetupData => setup_data(space, &mut case, dice),
-            Theme::Efi => firmware::efi(space, &mut case, dice),
+            Theme::Efi => {
+                if turn % 4 == 2 {
+                    sentinel(&mut case, dice);
+                }
+                firmware::efi(space, &mut case, turn, dice);
+            }
             Theme::FiveLevels => five_levels(space, &mut case, round, dice),
-            Theme::Entry => entry(&mut case, dice),
+            Theme::Entry => entry(&mut case, turn, dice),
             Theme::Gap => gap(space, &mut case, dice),
-            Theme::Acpi => firmware::acpi(space, &mut case, dice),
+            Theme::Acpi => acpi::legacy(space, &mut case, turn, dice),
             Theme::Sentinel => {
-                case.sentinel = Some(dice.any());
+                sentinel(&mut case, dice);
                 initrd(space, &mut case, dice);
             }
             Theme::Places => places(space, &mut case, dice),
         }
+        self.and_another(space, &mut case, round, dice);
         case
+    }
+
+    /// About every fourth case has a second side, where two together may go wrong although each of them does not.
+    fn and_another(self, space: &Space, case: &mut Case, round: usize, dice: &mut Dice) {
+        // Each piece that is set apart takes up to two entries of the memory map.
+        const ROOM: usize = 16;
+        if case.memory.len() + ROOM > MAX_E820_ENTRIES {
+            return;
+        }
+        let turn = round / 2;
+        match (self, turn % 4) {
+            (Theme::FiveLevels, _) if turn % 3 == 1 => {
+                // With EFI, nothing in the BIOS's data means anything.
+                case.bios.ebda_segment = dice.of(&[0x8000, 0x2001, 0xf000]);
+                case.bios.lower_memory_kib = dice.of(&[512, 127, 640]);
+                firmware::efi(space, case, turn, dice);
+            }
+            (Theme::Fragments | Theme::Initrd | Theme::Tight | Theme::Sentinel, 1) => {
+                firmware::efi(space, case, turn, dice);
+            }
+            (Theme::Fragments | Theme::SetupData | Theme::Places | Theme::Sentinel, 3) => {
+                acpi::legacy(space, case, turn, dice);
+            }
+            (Theme::Acpi, 3) => sentinel(case, dice),
+            (Theme::Entry, 1) => five_levels(space, case, round, dice),
+            (Theme::Gap, 2) => case.cpu = entropy(dice),
+            _ => {}
+        }
     }
 }
 
@@ -142,6 +168,33 @@ fn randomized(space: &Space, case: &Case) -> Vec<Range> {
         .map(|entry| Range { start: entry.start.max(within.start), end: entry.end.min(within.end) })
         .filter(|range| range.start < range.end)
         .collect()
+}
+
+fn words(space: &Space, case: &mut Case, round: usize, dice: &mut Dice) {
+    let turn = round / 2;
+    let base = case.command_line.take().unwrap_or_default();
+    let large_pages = space.above_4g && turn % 4 < 2;
+    if large_pages {
+        case.memory.push(MemoryEntry::usable(FOUR_GIB, FOUR_GIB + 6 * GIB));
+    }
+    let usable = randomized(space, case);
+    case.command_line = match round % 8 {
+        1 => None,
+        5 => Some(String::new()),
+        _ => Some(command_line(space, &base, &usable, large_pages, turn, dice)),
+    };
+    // Without the word for the serial port only the screen shows why a stub stops.
+    case.screen |= !case.has_console();
+}
+
+fn sentinel(case: &mut Case, dice: &mut Dice) {
+    case.sentinel = Some(dice.any());
+    case.cc_blob_address = Some(garbage(dice));
+}
+
+/// 32 bits that are not zero.
+fn garbage(dice: &mut Dice) -> u64 {
+    dice.below(1 << 32) | 1
 }
 
 fn initrd(space: &Space, case: &mut Case, dice: &mut Dice) {
@@ -295,7 +348,8 @@ fn low_memory(case: &mut Case, round: usize) {
     case.memory.splice(0..0, low.chain(reserved));
 }
 
-fn entry(case: &mut Case, dice: &mut Dice) {
+fn entry(case: &mut Case, turn: usize, dice: &mut Dice) {
+    case.cc_blob_address = turn.is_multiple_of(3).then(|| garbage(dice));
     case.entry = EntryState {
         direction_flag: dice.once_in(2),
         registers: Some(dice.any()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Command lines: what a stub looks for in them, what it must not take for it, and none at all.
+//! Command lines: what a stub looks for in them, and what it must not take for it.
 
 use super::dice::Dice;
 use super::{GIB, MIB, Space};
@@ -8,7 +8,8 @@ use crate::range::Range;
 /// The longest command line, in bytes.
 const LONGEST: usize = 2047;
 
-/// Words that a stub looks at, with the numbers drawn; the others must make no difference.
+/// Words that a stub looks at, with the numbers drawn; the others must make no difference. Every second `turn` has
+/// chosen words, others each time.
 ///
 /// Ranges that must be avoided lie in `usable`, where the stub would choose from. With `large_pages` some of that is for
 /// the kernel's pages of 1 GiB.
@@ -17,13 +18,73 @@ pub fn command_line(
     base: &str,
     usable: &[Range],
     large_pages: bool,
+    turn: usize,
     dice: &mut Dice,
-) -> Option<String> {
-    match dice.below(10) {
-        8 => return Some(String::new()),
-        9 => return None,
-        _ => {}
+) -> String {
+    let words = if turn.is_multiple_of(2) {
+        chosen(space, base, usable, large_pages, turn / 2, dice)
+    } else {
+        drawn(space, base, usable, large_pages, dice)
+    };
+    let mut line = words.join(dice.of(&[" ", "  ", "\t"]));
+    if dice.once_in(8) {
+        let rest = LONGEST - line.len().min(LONGEST);
+        line.extend(std::iter::repeat_n('x', rest.saturating_sub(1)).chain([' ']).take(rest));
     }
+    line.truncate(LONGEST);
+    line
+}
+
+/// Words that change nothing, one that takes room away, and one behind which nothing counts any more: it would leave no
+/// room at all.
+fn chosen(
+    space: &Space,
+    base: &str,
+    usable: &[Range],
+    large_pages: bool,
+    turn: usize,
+    dice: &mut Dice,
+) -> Vec<String> {
+    let everywhere = Range { start: space.pref_address, end: space.randomized_end() };
+    let largest = usable.iter().max_by_key(|range| range.len()).unwrap_or(&everywhere);
+    let half = (largest.len() / 2 / MIB).max(1);
+    let middle = largest.start.div_ceil(MIB) + half;
+    let start = dice.of(&[largest.start, largest.start + half * MIB]);
+    let idle = [
+        format!("memmap=exactmap,{half}M${start:#x}"),
+        format!("memmap={half}M@{start:#x}"),
+        "nokaslrx".into(),
+        "mem_encrypt=on mem_encrypt=off".into(),
+        "mem_encrypt=off mem_encrypt=on".into(),
+    ];
+    let lower = [
+        format!("mem=nopentium mem={middle}M"),
+        format!("memmap={half}M!{start:#x}"),
+        format!("mem={middle}M mem={}M", middle + half),
+        format!("memmap={half}M#{start:#x}"),
+    ];
+    const LAST: [&str; 3] = ["-- mem=1M", "", "mem=0 mem=1M"];
+    let mut words = vec![
+        idle[turn % idle.len()].clone(),
+        idle[(turn + 2) % idle.len()].clone(),
+        lower[turn % lower.len()].clone(),
+        LAST[turn % LAST.len()].to_owned(),
+    ];
+    if large_pages {
+        // The default size selects no pages by itself.
+        words.insert(0, format!("default_hugepagesz=1G hugepages={}", 1 + dice.below(4)));
+    }
+    words.insert(dice.of(&[0, words.len()]), base.to_owned());
+    words
+}
+
+fn drawn(
+    space: &Space,
+    base: &str,
+    usable: &[Range],
+    large_pages: bool,
+    dice: &mut Dice,
+) -> Vec<String> {
     let mut words = vec![base.to_owned()];
     if dice.once_in(3) {
         for _ in 0..dice.below(7) {
@@ -48,13 +109,7 @@ pub fn command_line(
     }
     let turn = dice.below(words.len() as u64) as usize;
     words.rotate_left(turn);
-    let mut line = words.join(dice.of(&[" ", "  ", "\t"]));
-    if dice.once_in(8) {
-        let rest = LONGEST - line.len().min(LONGEST);
-        line.extend(std::iter::repeat_n('x', rest.saturating_sub(1)).chain([' ']).take(rest));
-    }
-    line.truncate(LONGEST);
-    Some(line)
+    words
 }
 
 fn word(space: &Space, dice: &mut Dice) -> String {
