@@ -7,6 +7,7 @@
 
 mod acpi;
 mod address;
+mod cpu;
 mod dice;
 mod firmware;
 mod layout;

@@ -20,24 +20,24 @@ pub fn scatter(space: &Space, case: &mut Case, dice: &mut Dice) {
     if (first + 8) * TOP_LEVEL_ENTRY > space.randomized_end() {
         return;
     }
-    let borders: Vec<u64> =
-        (0..4).map(|i| (first + i) * TOP_LEVEL_ENTRY + (1 + dice.below(500)) * GIB).collect();
+    let [load, boot_params, command_line, nodes @ ..]: [u64; 5] =
+        std::array::from_fn(|i| (first + i as u64) * TOP_LEVEL_ENTRY + (1 + dice.below(500)) * GIB);
     let size = case.init_size.unwrap_or(space.init_size);
     let alignment = case.kernel_alignment.unwrap_or(space.kernel_alignment);
-    let load = (borders[3] - size / 2) & !(alignment - 1);
-    case.memory.push(MemoryEntry::usable(load, (load + 2 * size).next_multiple_of(PAGE)));
-    case.load = load;
-    for border in &borders[..3] {
+    case.load = (load - size / 2) & !(alignment - 1);
+    let window = case.load..(case.load + 2 * size).next_multiple_of(PAGE);
+    case.memory.push(MemoryEntry::usable(window.start, window.end));
+    for border in [boot_params, command_line].into_iter().chain(nodes) {
         case.memory.push(MemoryEntry::usable(border - SPARE, border + SPARE));
     }
-    case.places.boot_params = borders[0] - PAGE / 2;
-    case.places.command_line = borders[1] - 8;
-    case.setup_data.push(SetupData {
-        address: borders[2] - SETUP_DATA_HEADER / 2,
+    case.places.boot_params = boot_params - PAGE / 2;
+    case.places.command_line = command_line - 8;
+    case.setup_data.extend(nodes.map(|border| SetupData {
+        address: border - SETUP_DATA_HEADER,
         kind: SetupDataKind::RngSeed,
         len: PAGE as u32,
         points_to: Vec::new(),
-    });
+    }));
 }
 
 /// Adds a node of setup_data whose data lie in two large pages at least, and whose header may.
