@@ -105,7 +105,7 @@ impl Theme {
             }
             Theme::FiveLevels => cpu::five_levels(space, &mut case, round, dice),
             Theme::Entry => cpu::entry(&mut case, turn, dice),
-            Theme::Gap => gap(space, &mut case, dice),
+            Theme::Gap => gap(space, &mut case, turn, dice),
             Theme::Acpi => acpi::legacy(space, &mut case, turn, dice),
             Theme::Sentinel => {
                 sentinel(&mut case, dice);
@@ -266,8 +266,8 @@ fn chain(
     }
 }
 
-/// One more region, in which the kernel would fit but for what the loader put there.
-fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
+/// One more region, in which the kernel would fit but for what the loader put there: something else in each turn.
+fn gap(space: &Space, case: &mut Case, turn: usize, dice: &mut Dice) {
     tighten(space, case, dice);
     let end = case.memory.iter().map(|entry| entry.end).max().unwrap_or(GIB);
     let away = if space.randomized_end() < GIB { PAGE } else { GIB / 2 };
@@ -279,17 +279,18 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
     }
     case.memory.push(MemoryEntry::usable(region.start, region.end));
     // Before it, behind it, or on neither side there is room for one slot.
-    let at = dice.of(&[
+    let places = [
         region.start + space.needed,
         region.start + space.needed - PAGE,
         region.end - space.needed - PAGE,
         region.start + space.needed / 2,
-    ]);
+    ];
+    let at = places[turn % places.len()];
     let at = (at & !(PAGE - 1)).max(region.start);
     let object = Range::sized(at, dice.of(&[PAGE, 3 * PAGE]));
     let mut room = room(space, case);
     room.take(object);
-    match dice.below(8) {
+    match turn % 7 {
         0 => case.initrd = Some(Span { start: object.start, end: object.end }),
         1 => {
             let len = (object.len() - SETUP_DATA_HEADER) as u32;
@@ -297,13 +298,13 @@ fn gap(space: &Space, case: &mut Case, dice: &mut Dice) {
             let points_to = Vec::new();
             case.setup_data.push(SetupData { address: object.start, kind, len, points_to });
         }
-        2 | 3 => chain(space, case, &mut room, dice, Some(object)),
-        4 => case.places.boot_params = object.start,
-        _ if case.protocol == Protocol::Bits32 || space.word == WordSize::Bits64 => {
+        2 => chain(space, case, &mut room, dice, Some(object)),
+        3 => case.places.boot_params = object.start,
+        which if case.protocol == Protocol::Bits32 || space.word == WordSize::Bits64 => {
             let len = case.command_line.as_ref().map_or(0, String::len) as u64;
             let slot = (region.start + space.needed).next_multiple_of(space.kernel_alignment);
             // The NUL is the last byte before a place for the kernel, or its first one.
-            case.places.command_line = dice.of(&[object.start, slot - len - 1, slot - len]);
+            case.places.command_line = [object.start, slot - len - 1, slot - len][which - 4];
         }
         _ => {}
     }

@@ -58,6 +58,7 @@ fn chosen(
         "mem_encrypt=off mem_encrypt=on".into(),
     ];
     let lower = [
+        format!("memmap=1M${middle}M memmap={half}M${start:#x}"),
         format!("mem=nopentium mem={middle}M"),
         format!("memmap={half}M!{start:#x}"),
         format!("mem={middle}M mem={}M", middle + half),
