@@ -115,6 +115,9 @@ const HOT_PLUGGABLE: u32 = 2;
 const LOCAL_APIC: (u8, usize) = (0, 16);
 const MEMORY: (u8, usize) = (1, 40);
 const LOCAL_X2APIC: (u8, usize) = (2, 24);
+/// Offsets in them.
+const APIC_FLAGS: usize = 4;
+const CLOCK_DOMAIN: usize = 16;
 /// An address that nothing has.
 const GARBAGE: u8 = 0x5a;
 
@@ -259,14 +262,16 @@ impl Affinity {
     }
 }
 
-/// Processors with an APIC and an x2APIC by turns.
+/// Processors with an APIC and an x2APIC by turns. Those with an x2APIC are off, and their clock domain is such that who takes
+/// them for memory sees all of it below 4 GiB.
 fn processor(index: usize) -> Vec<u8> {
     let (kind, size) = if index.is_multiple_of(2) { LOCAL_APIC } else { LOCAL_X2APIC };
     let mut entry = vec![0; size];
     entry[0] = kind;
     entry[1] = size as u8;
-    let flags = if kind == LOCAL_APIC.0 { 4 } else { 12 };
-    entry[flags..flags + 4].copy_from_slice(&ENABLED.to_le_bytes());
+    let (field, value) =
+        if kind == LOCAL_APIC.0 { (APIC_FLAGS, ENABLED) } else { (CLOCK_DOMAIN, u32::MAX) };
+    entry[field..field + 4].copy_from_slice(&value.to_le_bytes());
     entry
 }
 

@@ -30,20 +30,24 @@ pub fn five_levels(space: &Space, case: &mut Case, round: usize, dice: &mut Dice
     if space.word == WordSize::Bits32 {
         return;
     }
-    let la57 = !dice.once_in(8);
+    let la57 = round % 8 != 7;
     case.cpu = CpuFeatures { la57, gib_pages: dice.once_in(2), ..case.cpu.clone() };
-    // With KASLR and without it.
-    let wanted = la57 && (round / 2).is_multiple_of(2);
+    // Most stubs have to change the number of levels, and need their trampoline for that: after the 32-bit entry those that
+    // want five. Rounds of all kinds have KASLR.
+    let wanted = la57
+        && match case.protocol {
+            Protocol::Bits32 => round % 4 != 2,
+            Protocol::Bits64 => (round / 2).is_multiple_of(2),
+        };
     if la57 && case.protocol == Protocol::Bits64 {
-        // Most stubs have to change the number of levels, and need their trampoline for that.
-        let changes = !dice.once_in(4);
+        let changes = round % 5 != 4;
         case.entry.five_levels = wanted != changes;
         case.entry.ignored_bits = dice.once_in(2);
     }
     if !wanted {
         forbid_five_levels(case, dice);
     }
-    if dice.once_in(3) {
+    if dice.once_in(4) {
         case.bios.ebda_segment = dice.of(&[0x9fc0, 0, 0x8000, 0x2001, 0xf000]);
         case.bios.lower_memory_kib = dice.of(&[639, 0, 512, 127, 640]);
     }

@@ -16,6 +16,18 @@ use crate::range::Range;
 const GUIDS: [AcpiGuids; 4] =
     [AcpiGuids::Newer, AcpiGuids::Older, AcpiGuids::OlderFirst, AcpiGuids::NewerFirst];
 
+/// What firmware keeps, or leaves behind.
+const OWN: [EfiKind; 8] = [
+    EfiKind::BootServicesData,
+    EfiKind::LoaderCode,
+    EfiKind::Unaccepted,
+    EfiKind::BootServicesCode,
+    EfiKind::RuntimeServicesData,
+    EfiKind::LoaderData,
+    EfiKind::RuntimeServicesCode,
+    EfiKind::Mmio,
+];
+
 /// EFI's view of the case's memory, and its tables. After a kexec there is a node of setup_data as well.
 pub fn efi(space: &Space, case: &mut Case, turn: usize, dice: &mut Dice) {
     if case.acpi.is_none() && !dice.once_in(3) {
@@ -46,8 +58,8 @@ pub fn efi(space: &Space, case: &mut Case, turn: usize, dice: &mut Dice) {
         layout::set_apart(&mut case.memory, own, MemoryKind::Reserved);
     }
     let mut memory = Vec::new();
-    let firmware = dice.once_in(2);
-    for known in &case.memory {
+    let firmware = turn % 4 != 1;
+    for (number, known) in case.memory.iter().enumerate() {
         if known.range().is_empty() || known.end & !(PAGE - 1) <= known.start {
             continue;
         }
@@ -63,17 +75,11 @@ pub fn efi(space: &Space, case: &mut Case, turn: usize, dice: &mut Dice) {
         // Firmware leaves its own pieces behind, which e820 calls free.
         let middle = whole.start + dice.below(whole.len() / PAGE) * PAGE;
         if kind == EfiKind::Conventional && firmware && middle > whole.start {
-            let own = dice.of(&[
-                EfiKind::BootServicesData,
-                EfiKind::LoaderCode,
-                EfiKind::LoaderData,
-                EfiKind::BootServicesCode,
-                EfiKind::RuntimeServicesData,
-                EfiKind::RuntimeServicesCode,
-                EfiKind::Unaccepted,
-                EfiKind::Mmio,
-            ]);
-            let end = (middle + dice.below(64) * MIB + PAGE).min(whole.end);
+            let own = OWN[(turn + number) % OWN.len()];
+            let large = space.needed + 2 * space.kernel_alignment;
+            let size = if dice.once_in(2) { large } else { dice.below(64) * MIB };
+            let size = size.next_multiple_of(PAGE) + PAGE;
+            let end = (middle + size).min(whole.end);
             memory.push(entry(Range::new(whole.start, middle), kind));
             memory.push(entry(Range::new(middle, end), own));
             memory.push(entry(Range::new(end, whole.end), kind));
@@ -82,10 +88,12 @@ pub fn efi(space: &Space, case: &mut Case, turn: usize, dice: &mut Dice) {
         }
     }
     memory.retain(|entry| !entry.range().is_empty());
-    let marks = dice.below(4);
-    for entry in &mut memory {
-        entry.mirror = marks == 2 && dice.once_in(2);
-        entry.soft_reserved = marks == 3 && dice.once_in(3);
+    // Half of what is free, in every fourth turn each.
+    let free = memory.iter_mut().filter(|entry| entry.kind == EfiKind::Conventional);
+    let which = usize::from(dice.once_in(2));
+    for entry in free.skip(which).step_by(2) {
+        entry.mirror = turn.is_multiple_of(4);
+        entry.soft_reserved = turn % 4 == 3;
     }
     let acpi = GUIDS[turn % GUIDS.len()];
     let (tables, map) = (tables.start, map.start);

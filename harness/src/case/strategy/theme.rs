@@ -130,13 +130,13 @@ impl Theme {
                 // With EFI, nothing in the BIOS's data means anything.
                 case.bios.ebda_segment = dice.of(&[0x8000, 0x2001, 0xf000]);
                 case.bios.lower_memory_kib = dice.of(&[512, 127, 640]);
-                firmware::efi(space, case, turn, dice);
+                firmware::efi(space, case, turn / 3, dice);
             }
             (Theme::Fragments | Theme::Initrd | Theme::Tight | Theme::Sentinel, 1) => {
-                firmware::efi(space, case, turn, dice);
+                firmware::efi(space, case, turn / 4, dice);
             }
             (Theme::Fragments | Theme::SetupData | Theme::Places | Theme::Sentinel, 3) => {
-                acpi::legacy(space, case, turn, dice);
+                acpi::legacy(space, case, turn / 4, dice);
             }
             (Theme::Acpi, 3) => sentinel(case, dice),
             (Theme::Entry, 1) => cpu::five_levels(space, case, round, dice),
