@@ -5,6 +5,7 @@ use relocheck::oracle::Rule;
 
 use crate::Test;
 use crate::bench::{ALIGNED, Bug, MIB};
+use crate::common::says::said;
 use crate::gzip::Packing;
 use crate::image::Generation;
 
@@ -36,10 +37,13 @@ fn short_copy() {
     Bug::new(&["BUG_COPY"], ALIGNED).says(&[(Rule::Halt, "stub+0x", STOPS, "stopped: ")]);
 }
 
-/// What it clears is the bss of the copy.
+/// What it clears is the bss of the copy. Whether code that is overwritten stops or faults hangs on where the compiler put it.
 fn old_copy() {
     for load in [ALIGNED, ALIGNED - MIB / 2] {
-        Bug::new(&["BUG_OLD_COPY"], load).says(&[(Rule::Halt, "stub+0x", STOPS, "stopped: ")]);
+        let judgement = Bug::new(&["BUG_OLD_COPY"], load).judge();
+        let [finding] = &judgement.findings[..] else { panic!("{}", said(&judgement)) };
+        assert!([Rule::Halt, Rule::Fault].contains(&finding.rule), "{finding}");
+        assert!(finding.place.starts_with("stub+0x"), "{finding}");
     }
 }
 

@@ -10,9 +10,11 @@
 #define COLUMNS 0x07
 #define LINES 0x0e
 
-#define SCREEN ((volatile u8 *)0xb8000)
-#define CURSOR_INDEX 0x3d4
-#define CURSOR_DATA 0x3d5
+/* Mode 7 is that of a monochrome display. */
+#define MONOCHROME (boot_params[MODE] == 7)
+#define SCREEN ((volatile u8 *)(MONOCHROME ? 0xb0000 : 0xb8000))
+#define CURSOR_INDEX (MONOCHROME ? 0x3b4 : 0x3d4)
+#define CURSOR_DATA (CURSOR_INDEX + 1)
 
 static u8 *boot_params;
 
