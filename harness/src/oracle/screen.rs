@@ -9,6 +9,9 @@ use crate::case::SCREEN_COLUMNS;
 use crate::machine::End;
 use crate::reference::{Memory, shown};
 
+/// The registers of the controller that hold the cursor's place.
+const CURSOR: [u32; 2] = [14, 15];
+
 /// Judges a stub that came to an end by itself, on a machine that has a screen.
 pub fn judge(scene: &Scene, landing: Option<Landing>) -> Vec<Finding> {
     if !matches!(scene.outcome.end, End::HandOff | End::Halted)
@@ -24,7 +27,9 @@ fn cursor(scene: &Scene) -> Option<Finding> {
     let Scene { setup, outcome, case, .. } = scene;
     let port = case.devices.screen_port();
     let data = outcome.ports.get(&(port + 1))?;
-    let index = outcome.ports.get(&port).map_or(0, |index| index.writes);
+    let indices = outcome.ports.get(&port);
+    let index = indices.map_or(0, |index| index.writes);
+    let half_only = indices.is_some_and(|index| !CURSOR.iter().all(|i| index.values.contains(i)));
     let place = outcome.ram.slice(setup.boot_params, 2)?;
     let position = usize::from(place[0]) + SCREEN_COLUMNS * usize::from(place[1]);
     let halves = [(position >> 8 & 0xff) as u32, (position & 0xff) as u32];
@@ -34,6 +39,8 @@ fn cursor(scene: &Scene) -> Option<Finding> {
             "as many writes of its data as of its index, in pairs".into(),
             format!("{} and {index}", data.writes),
         )
+    } else if half_only {
+        ("both halves of its place written".into(), "one of them, again and again".into())
     } else if missing && !data.more_values {
         (format!("{:#x} and {:#x} written", halves[0], halves[1]), format!("{:x?}", data.values))
     } else {
@@ -138,6 +145,11 @@ mod tests {
         assert_eq!(cursor(2, data(2, &[1, 0xf5])), missing);
         let more = PortUse { more_values: true, ..data(2, &[0, 0xf4]) };
         assert_eq!(cursor(2, more), [] as [&str; 0], "it may have come later");
+        let mut half = with_screen();
+        half.write(half.setup.boot_params, &[5, 3]);
+        half.outcome.ports.insert(DISPLAY_INDEX, data(2, &[14]));
+        half.outcome.ports.insert(DISPLAY_DATA, data(2, &[0, 0xf5]));
+        assert!(half.expected(Rule::Ports).contains(&"both halves of its place written".into()));
         let mut run = with_screen();
         run.outcome.ports.insert(DISPLAY_DATA, data(1, &[0]));
         assert_eq!(run.found(Rule::Ports).len(), 1);
