@@ -5,7 +5,7 @@ use super::Case;
 
 impl Case {
     /// All that [`Case::features`] can say.
-    pub const FEATURES: [&str; 15] = [
+    pub const FEATURES: [&str; 16] = [
         "no command line",
         "kernel_alignment",
         "init_size",
@@ -19,6 +19,7 @@ impl Case {
         "entry state",
         "five levels",
         "places",
+        "devices",
         "KASLR flag",
         "two fills",
     ];
@@ -40,6 +41,7 @@ impl Case {
             self.entry != plain.entry,
             self.entry.five_levels,
             self.places != plain.places,
+            self.devices != plain.devices,
             self.stale_kaslr_flag,
             self.second_fill.is_some(),
         ];

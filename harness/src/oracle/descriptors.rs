@@ -22,7 +22,7 @@ pub fn judge(scene: &Scene) -> Vec<Finding> {
     let copy = Range::new(placement.copy.unwrap_or(copy.start), placement.window.end);
     let inside = |table: Table| copy.covers(Range::sized(table.base, bytes(table)));
     let mut findings = Vec::new();
-    if since(scene, OWN_GDT) {
+    if subject.since(OWN_GDT) {
         let gdt = outcome.registers.gdtr;
         if inside(gdt) {
             findings.extend(limit(gdt).or_else(|| descriptors(scene, gdt)));
@@ -32,20 +32,13 @@ pub fn judge(scene: &Scene) -> Vec<Finding> {
     }
     let idt = outcome.registers.idtr;
     if idt.limit != 0 {
-        if subject.word == WordSize::Bits64 && since(scene, NO_IDT) {
+        if subject.word == WordSize::Bits64 && subject.since(NO_IDT) {
             findings.push(finding("idtr", idt, "no table: a limit of 0".into()));
         } else if !inside(idt) {
             findings.push(finding("idtr", idt, format!("a table inside the stub's copy {copy}")));
         }
     }
     findings
-}
-
-/// Whether the stub is of this release or of a later one, as far as that is known.
-fn since(scene: &Scene, version: (u32, u32)) -> bool {
-    let image = &scene.subject.image;
-    let later = image.release().is_none_or(|release| (release.major, release.minor) >= version);
-    image.vintage().is_none() && later
 }
 
 fn bytes(table: Table) -> u64 {

@@ -63,11 +63,6 @@ pub fn judge(scene: &Scene) -> Result<Option<Finding>, String> {
     })
 }
 
-/// Whether the stub stopped because it had to, and said so.
-pub fn refused(scene: &Scene) -> bool {
-    scene.outcome.end != End::HandOff && judge(scene) == Ok(None)
-}
-
 /// Judges a stub that stopped, which it must do with the text that is `due`.
 fn stopped(scene: &Scene, due: Option<&str>, place: String) -> Result<Option<Finding>, String> {
     let text = said(scene);

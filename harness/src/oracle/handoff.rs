@@ -35,10 +35,6 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
     expect("interrupt flag", 0, registers.rflags & FLAG_INTERRUPT);
     expect("direction flag", 0, registers.rflags & FLAG_DIRECTION);
     expect("cr0.PE", CR0_PE, registers.cr0 & CR0_PE);
-    let later = |version| {
-        let release = subject.image.release();
-        release.is_some_and(|release| (release.major, release.minor) >= version)
-    };
     if subject.image.vintage().is_some() {
         expect("ebx", 0, registers.rbx());
     }
@@ -52,7 +48,7 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
                 let la57 = if paging.five_levels { CR4_LA57 } else { 0 };
                 expect("cr4.LA57", la57, registers.cr4 & CR4_LA57);
             }
-            if later(CLEARS_CR4) {
+            if subject.since(CLEARS_CR4) {
                 let known = CR4_PAE | CR4_LA57 | CR4_MCE;
                 expect("cr4.MCE", entry_cr4(setup) & CR4_MCE, registers.cr4 & CR4_MCE);
                 expect("cr4", registers.cr4 & known, registers.cr4);

@@ -125,7 +125,7 @@ fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
     }
     match ending::judge(scene) {
         Ok(ending) => {
-            judgement.refused = ending::refused(scene);
+            judgement.refused = scene.outcome.end != End::HandOff && ending.is_none();
             judgement.findings.extend(ending);
         }
         Err(why) => judgement.not_judged.push(why),
@@ -137,9 +137,10 @@ fn judge_scene(judgement: &mut Judgement, scene: &Scene) {
     let ports = ports::judge(scene);
     // A port that is used wrongly is not told twice.
     if ports.is_empty() {
+        let said = text::predicted(scene, judgement);
         judgement.findings.extend(serial::judge(scene));
-        judgement.findings.extend(text::judge(scene, judgement.landing));
-        judgement.findings.extend(screen::judge(scene, judgement.landing));
+        judgement.findings.extend(text::judge(scene, said));
+        judgement.findings.extend(screen::judge(scene, said));
     }
     judgement.findings.extend(ports);
 }

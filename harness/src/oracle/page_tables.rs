@@ -35,16 +35,11 @@ pub fn judge(scene: &Scene, landing: Landing) -> Vec<Finding> {
         .filter_map(|(what, range)| unmapped(outcome, &paging, what, *range))
         .collect();
     let cr3 = top_level(outcome, placement);
-    if findings.is_empty() && cr3.is_none() && !switched(scene) && since(subject, MAPS_ON_DEMAND) {
+    if findings.is_empty() && cr3.is_none() && !switched(scene) && subject.since(MAPS_ON_DEMAND) {
         findings.extend(strange(outcome, placement, &paging, &needed));
     }
     findings.extend(cr3);
     findings
-}
-
-/// Whether the stub is of this release or of a later one, as far as that is known.
-fn since(subject: &Subject, version: (u32, u32)) -> bool {
-    subject.image.release().is_none_or(|release| (release.major, release.minor) >= version)
 }
 
 /// Whether the number of levels was changed that the loader had: what is below the top is the loader's then.
@@ -66,7 +61,7 @@ fn needed(
     landing: Landing,
 ) -> Vec<(&'static str, Range)> {
     let mut needed = vec![("kernel", Range::sized(landing.output, subject.moved.len() as u64))];
-    if !since(subject, MAPS_ON_DEMAND) {
+    if !subject.since(MAPS_ON_DEMAND) {
         return needed;
     }
     // The descriptor table that is in force lies in the stub's copy.
@@ -74,7 +69,7 @@ fn needed(
     needed.extend(objects(case).iter().filter_map(|object| match object.what {
         "boot_params" => Some((object.what, object.range)),
         "command line" => Some((object.what, Range::sized(object.range.start, COMMAND_LINE))),
-        "setup_data" if since(subject, MAPS_SETUP_DATA) => Some((object.what, object.range)),
+        "setup_data" if subject.since(MAPS_SETUP_DATA) => Some((object.what, object.range)),
         _ => None,
     }));
     needed

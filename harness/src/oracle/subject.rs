@@ -113,6 +113,12 @@ impl Subject {
         Ok(())
     }
 
+    /// Whether the stub is of this release or of a later one; of one that is not known, the newest is expected.
+    pub fn since(&self, release: (u32, u32)) -> bool {
+        let later = self.image.release().is_none_or(|own| (own.major, own.minor) >= release);
+        self.image.vintage().is_none() && later
+    }
+
     /// Bytes from the kernel's first to behind its last, bss included: `kernel_total_size`.
     pub fn total_size(&self) -> u64 {
         let end = |segment: &Segment| segment.paddr.saturating_add(segment.memsz);

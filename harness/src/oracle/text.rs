@@ -5,22 +5,21 @@
 use memchr::memmem;
 
 use super::scene::Scene;
-use super::{Finding, Landing, Rule, ending, serial};
+use super::{Finding, Judgement, Rule, serial};
 use crate::machine::End;
 
 /// Shorter ones stand anywhere by chance.
 const LEAST_WORD: usize = 3;
 
-/// Judges a stub that came to an end by itself, and put the kernel where it was found.
-pub fn judge(scene: &Scene, landing: Option<Landing>) -> Option<Finding> {
+/// Judges a stub that came to an end by itself, and had to say what was `predicted`.
+pub fn judge(scene: &Scene, predicted: Option<&str>) -> Option<Finding> {
     if !matches!(scene.outcome.end, End::HandOff | End::Halted)
         || scene.subject.image.vintage().is_some()
     {
         return None;
     }
     let actual = &scene.outcome.serial;
-    let said =
-        predicted(scene, landing).filter(|_| serial::in_use(scene).is_some() || !actual.is_empty());
+    let said = predicted.filter(|_| serial::in_use(scene).is_some() || !actual.is_empty());
     let wrong = match said {
         Some(said) => differs(said, actual),
         None => strange(scene),
@@ -31,16 +30,16 @@ pub fn judge(scene: &Scene, landing: Option<Landing>) -> Option<Finding> {
 
 /// What a stub must have printed that came to its end, or stopped because it had to. One that has put the kernel elsewhere
 /// had other things to say.
-pub fn predicted<'a>(scene: &'a Scene, landing: Option<Landing>) -> Option<&'a str> {
+pub fn predicted<'a>(scene: &'a Scene, judgement: &Judgement) -> Option<&'a str> {
     let prediction = scene.prediction.as_ref().ok()?;
     let known = scene.hand_over.as_ref().ok()?;
-    match landing {
-        Some(landing) if scene.outcome.end == End::HandOff => {
+    match judgement.landing {
+        Some(landing) => {
             let right = (landing.output, landing.virt) == (prediction.output, prediction.virt);
             known.text.as_deref().filter(|_| right)
         }
-        _ if ending::refused(scene) => known.refusal.as_deref(),
-        _ => None,
+        None if judgement.refused => known.refusal.as_deref(),
+        None => None,
     }
 }
 

@@ -4,7 +4,7 @@
 use super::dice::Dice;
 use super::layout::{fragment, multiply, room, tighten};
 use super::room::Room;
-use super::words::command_line;
+use super::words::{About, command_line};
 use super::{FOUR_GIB, GIB, MIB, Space, acpi, cpu, firmware, spread};
 use crate::case::contract::COMMAND_LINE_SIZE;
 use crate::case::{
@@ -178,10 +178,11 @@ fn words(space: &Space, case: &mut Case, round: usize, dice: &mut Dice) {
         case.memory.push(MemoryEntry::usable(FOUR_GIB, FOUR_GIB + 6 * GIB));
     }
     let usable = randomized(space, case);
+    let about = About { space, base: &base, usable: &usable, large_pages };
     case.command_line = match round % 8 {
         1 => None,
         5 => Some(String::new()),
-        _ => Some(command_line(space, &base, &usable, large_pages, turn, dice)),
+        _ => Some(command_line(&about, turn, dice)),
     };
     // Without the word for the serial port only the screen shows why a stub stops.
     case.screen |= !case.has_console();

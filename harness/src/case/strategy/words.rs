@@ -8,24 +8,22 @@ use crate::range::Range;
 /// The longest command line, in bytes.
 const LONGEST: usize = 2047;
 
+/// What a command line is drawn for.
+pub struct About<'a> {
+    pub space: &'a Space,
+    /// Words that it has to have.
+    pub base: &'a str,
+    /// Where the stub would choose from; ranges that must be avoided lie there.
+    pub usable: &'a [Range],
+    /// Some of that is for the kernel's pages of 1 GiB.
+    pub large_pages: bool,
+}
+
 /// Words that a stub looks at, with the numbers drawn; the others must make no difference. Every second `turn` has
 /// chosen words, others each time.
-///
-/// Ranges that must be avoided lie in `usable`, where the stub would choose from. With `large_pages` some of that is for
-/// the kernel's pages of 1 GiB.
-pub fn command_line(
-    space: &Space,
-    base: &str,
-    usable: &[Range],
-    large_pages: bool,
-    turn: usize,
-    dice: &mut Dice,
-) -> String {
-    let words = if turn.is_multiple_of(2) {
-        chosen(space, base, usable, large_pages, turn / 2, dice)
-    } else {
-        drawn(space, base, usable, large_pages, dice)
-    };
+pub fn command_line(about: &About, turn: usize, dice: &mut Dice) -> String {
+    let words =
+        if turn.is_multiple_of(2) { chosen(about, turn / 2, dice) } else { drawn(about, dice) };
     let mut line = words.join(dice.of(&[" ", "  ", "\t"]));
     if dice.once_in(8) {
         let rest = LONGEST - line.len().min(LONGEST);
@@ -37,14 +35,8 @@ pub fn command_line(
 
 /// Words that change nothing, one that takes room away, and one behind which nothing counts any more: it would leave no
 /// room at all.
-fn chosen(
-    space: &Space,
-    base: &str,
-    usable: &[Range],
-    large_pages: bool,
-    turn: usize,
-    dice: &mut Dice,
-) -> Vec<String> {
+fn chosen(about: &About, turn: usize, dice: &mut Dice) -> Vec<String> {
+    let About { space, base, usable, large_pages } = *about;
     let everywhere = Range { start: space.pref_address, end: space.randomized_end() };
     let largest = usable.iter().max_by_key(|range| range.len()).unwrap_or(&everywhere);
     let half = (largest.len() / 2 / MIB).max(1);
@@ -79,13 +71,8 @@ fn chosen(
     words
 }
 
-fn drawn(
-    space: &Space,
-    base: &str,
-    usable: &[Range],
-    large_pages: bool,
-    dice: &mut Dice,
-) -> Vec<String> {
+fn drawn(about: &About, dice: &mut Dice) -> Vec<String> {
+    let About { space, base, usable, large_pages } = *about;
     let mut words = vec![base.to_owned()];
     if dice.once_in(3) {
         for _ in 0..dice.below(7) {

@@ -178,11 +178,11 @@ mod tests {
         let mut elf = Elf::new(true);
         elf.base += by;
         let mut bytes = [0; 0x20];
-        let data = elf.section(Sec::data(".text", 0));
-        bytes[8..16].copy_from_slice(&(elf.address(data) + 4).to_le_bytes());
-        elf.fill(data, &bytes);
-        let foo = elf.symbol("foo", elf.address(data), data);
-        elf.reloc(data, 8, 1, foo);
+        let text = elf.section(Sec::data(".text", 0));
+        bytes[8..16].copy_from_slice(&(elf.address(text) + 4).to_le_bytes());
+        elf.fill(text, &bytes);
+        let foo = elf.symbol("foo", elf.address(text), text);
+        elf.reloc(text, 8, 1, foo);
         let note = elf.section(Sec::note(".notes", 0));
         elf.fill(note, &by.to_le_bytes());
         Vmlinux::parse(elf.build()).unwrap()
